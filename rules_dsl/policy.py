@@ -1,0 +1,169 @@
+"""A policy: what one rule file (or one tenant's rule set) says, checked and complete. Everything behind the checker takes a
+Policy and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from rules_dsl.diagnostics import Span
+from rules_dsl.expression import Expression, Ranges
+
+
+class Action(Enum):
+    """What a rule says. `block`, `reject` and `allow` end the evaluation at their first match; the others do not (a `limit`
+    only above its rate)."""
+
+    ALLOW = "allow"
+    BLOCK = "block"
+    REJECT = "reject"
+    LOG = "log"
+    COUNT = "count"
+    LIMIT = "limit"
+
+    @property
+    def ends(self) -> bool:
+        return self in (Action.ALLOW, Action.BLOCK, Action.REJECT)
+
+
+class Mode(Enum):
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    MONITOR = "monitor"
+    """Evaluated, counted and logged; the packet goes on as if the rule were not there."""
+
+
+class Hook(Enum):
+    """Where in the kernel's way of a packet the rules stand."""
+
+    PREROUTING = "prerouting"
+    FORWARD = "forward"
+    INPUT = "input"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`limit NAME to count/unit [per key] [burst N]`."""
+
+    count: int
+    unit: str
+    """"second", "minute" or "hour"."""
+    per: str | None
+    """The field that keys the rate, or None for one rate for all."""
+    per_prefix: int | None
+    """Prefix length where `per ip.src/24`."""
+    burst: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    name: str
+    action: Action
+    mode: Mode
+    predicate: Expression
+    span: Span
+    """The whole statement."""
+    expression: str
+    """The expression's source text, in canonical form."""
+    limit: Limit | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether a match ends the evaluation."""
+        return self.action.ends and self.mode is Mode.ENABLED
+
+
+@dataclass(frozen=True, slots=True)
+class Protect:
+    """The traffic that a policy's rules see: a packet of one of these. Empty: every packet."""
+
+    v4: Ranges = ()
+    """Destination addresses, as integer ranges."""
+    v6: Ranges = ()
+    interfaces: tuple[str, ...] = ()
+    """Names of input interfaces."""
+    marks: tuple[int, ...] = ()
+
+    @property
+    def everything(self) -> bool:
+        return not (self.v4 or self.v6 or self.interfaces or self.marks)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """A policy test: `expect VERDICT ["RULE"] [when EXPR] from "CAPTURE" [packet N | packets N..M]`.
+
+    Every packet of the capture that satisfies `when` and stands in `frames` must get that verdict (from that rule)."""
+
+    verdict: str
+    """One of allow, block, reject, log, limit, default."""
+    rule: str | None
+    when: Expression | None
+    capture: str
+    """Path, relative to the rule file's folder."""
+    frames: Ranges | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    tenant: str
+    rules: tuple[Rule, ...]
+    default: Action = Action.ALLOW
+    """ALLOW, BLOCK or REJECT."""
+    protect: Protect = Protect()
+    hook: Hook = Hook.PREROUTING
+    expectations: tuple[Expectation, ...] = ()
+    source: str = field(default="", compare=False)
+    """The file's name as the user gave it."""
+
+    @property
+    def active_rules(self) -> tuple[Rule, ...]:
+        return tuple(rule for rule in self.rules if rule.mode is not Mode.DISABLED)
+
+
+class Verdict(Enum):
+    """What the rules said."""
+
+    ALLOW = "allow"
+    BLOCK = "block"
+    REJECT = "reject"
+    LOG = "log"
+    LIMIT = "limit"
+    DEFAULT = "default"
+
+
+class Outcome(Enum):
+    """What happened to the packet."""
+
+    PASSED = "passed"
+    DROPPED = "dropped"
+    REJECTED = "rejected"
+
+
+OUTCOME_OF = {Action.ALLOW: Outcome.PASSED, Action.BLOCK: Outcome.DROPPED, Action.REJECT: Outcome.REJECTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A packet's fate. `rule` is the one that ended the evaluation; where none did, the first that matched and has a verdict
+    of its own (a `log`, or a rule in monitor mode), and else None."""
+
+    verdict: Verdict
+    outcome: Outcome
+    rule: Rule | None
+
+
+def judgement(policy: Policy, matched: tuple[Rule, ...]) -> Judgement:
+    """The fate of a packet which `matched` these rules, in order, up to and with the one that ended the evaluation.
+
+    Both engines of a replay use it: the reference with the rules whose predicate held, the kernel with those it reported."""
+    if matched and matched[-1].ends:
+        ending = matched[-1]
+        return Judgement(Verdict(ending.action.value), OUTCOME_OF[ending.action], ending)
+    outcome = OUTCOME_OF[policy.default]
+    for rule in matched:
+        if rule.action is not Action.COUNT:
+            return Judgement(Verdict(rule.action.value), outcome, rule)
+    return Judgement(Verdict.DEFAULT, outcome, None)
