@@ -1,0 +1,80 @@
+"""A generation: everything that one revision of a tenant's rules needs in the kernel, as data. The renderer makes it, the
+kernel side loads it, and neither knows the other.
+
+Names: every chain, set and map of a generation begins with its prefix `TENANT.rREVISION.`; counters are the tenant's,
+`TENANT.c.DIGEST`, and live on from one generation to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2s
+from typing import TYPE_CHECKING
+
+from rules_dsl.expression import Ranges
+from rules_dsl.policy import Hook, Protect
+
+if TYPE_CHECKING:
+    from bpf import ProgramImage
+
+TABLE = "mantlet"
+"""Our table; its family is inet."""
+
+
+def prefix_of(tenant: str, revision: int) -> str:
+    return f"{tenant}.r{revision}"
+
+
+def counter_name(tenant: str, rule_name: str) -> str:
+    """The name of a rule's counter: the same in every generation, so that a swap loses no packet."""
+    return f"{tenant}.c.{blake2s(rule_name.encode(), digest_size=5).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class BpfMatch:
+    """One rule that nft's text cannot say: `[match bpf PIN] goto|jump TARGET`, appended to `chain`."""
+
+    program: ProgramImage
+    """Its name is the pin's file name: matches that share a program give the same image."""
+    chain: str
+    target: str
+    goto: bool
+    """goto, or else jump."""
+    rule_name: str
+    comment: str
+    """What stands in the kernel's rule as its comment (at most 127 bytes; longer ones are cut)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkElements:
+    """Elements of a large interval set or map of the generation, which `Generation.nft` declares empty."""
+
+    set_name: str
+    key_bytes: int
+    """4 for IPv4 addresses, 16 for IPv6; keys are big-endian."""
+    ranges: Ranges
+    """Inclusive; disjoint and in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    tenant: str
+    revision: int
+    prefix: str
+    """`TENANT.rREVISION`."""
+    entry: str
+    """The chain in which the tenant's packets start."""
+    hook: Hook
+    protect: Protect
+    nft: str
+    """nft commands that create all chains, sets, maps and counters of this generation in `table inet mantlet`. They refer to
+    nothing of another generation and are not dispatched to. The table need not be declared in them, but may be."""
+    matches: tuple[BpfMatch, ...] = ()
+    bulk: tuple[BulkElements, ...] = ()
+    counters: Mapping[str, str] = field(default_factory=dict)
+    """Counter name -> rule name."""
+
+    @property
+    def programs(self) -> Mapping[str, ProgramImage]:
+        """The programs to load, by the name of their pin."""
+        return {match.program.name: match.program for match in self.matches}
