@@ -1,0 +1,63 @@
+# `make setup` once; then `make demo`, `make test`. Every target may be called again at any time.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+# Kernel tests, the demo and the benchmarks make network namespaces and load eBPF: that takes root.
+ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
+PYTEST := $(ROOT) $(BIN)/python -m pytest
+WORKERS ?= 2
+
+.PHONY: help setup demo test unit lint types check format docs bench test-long fuzz crosscheck captures clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed  ## what the machine lacks (Debian packages) and the Python side in .venv; seconds when nothing is missing
+
+.PHONY: system
+system:
+	@scripts/system-packages
+
+$(VENV)/.installed: pyproject.toml | system
+	@[ -x $(BIN)/python ] || "$$(scripts/find-python)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: setup  ## a capture replayed through rules in the kernel: frames, verdicts, rule names
+	$(ROOT) $(BIN)/mantlet replay examples/dns-resolver.rules examples/dns-resolver.pcap --engine kernel
+
+test: setup  ## the whole test suite (minutes)
+	$(PYTEST) -n $(WORKERS) -m "not long"
+
+unit: setup  ## the tests that need no kernel (under a minute)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not long and not kernel"
+
+lint: setup  ## form and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup  ## strict types
+	$(BIN)/mypy
+
+check: lint types unit  ## what to run before a commit: form, lint, types, unit tests
+
+format: setup  ## write the form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: setup  ## the generated pages of docs/reference
+	$(BIN)/python -m firewall.cli.reference docs/reference
+
+captures: setup  ## the captures of examples/
+	$(BIN)/python examples/make_captures.py
+
+bench: setup  ## cost a packet and frames a second, beside nft and iptables
+	$(ROOT) $(BIN)/mantlet bench
+
+test-long: setup  ## the long runs: a million expression-packet pairs, a hundred swaps, kill -9 everywhere, fuzz
+	$(PYTEST) -m long
+
+clean:  ## caches and the virtual environment
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build ./*.egg-info
