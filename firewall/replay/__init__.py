@@ -1,0 +1,1 @@
+"""Replay: the frames of a capture, judged by a policy, each with the rule that decided."""
