@@ -17,8 +17,8 @@ from bpf.maps import Map, create_map
 
 __all__ = ["BpfError", "Program", "ProgramImage", "VerifierError", "load", "open_pinned"]
 
-_LOG_SIZES: Final = (1 << 20, (1 << 24) - 1)
-"""Bytes of verifier log asked for; the second (libbpf's BPF_LOG_BUF_SIZE) where the first is too small."""
+_LOG_SIZE: Final = (1 << 24) - 1
+"""Bytes of verifier log asked for (libbpf's BPF_LOG_BUF_SIZE). Where that is too little, Linux 6.4 and later keep the log's end."""
 _VERIFIER_ERRNOS: Final = (errno.EINVAL, errno.EACCES, errno.E2BIG, errno.EFAULT, errno.EPERM, errno.ENOSPC, 524)
 """What a refusal by the verifier comes as; 524 is the kernel's own ENOTSUPP."""
 
@@ -167,9 +167,7 @@ def _load(library: Libbpf, image: ProgramImage, maps: list[int]) -> int:
     debug = debug_info(image)
     btf = library.btf_load(debug.btf)
     try:
-        log = ""
-        number = 0
-        for log_size in (0, *_LOG_SIZES):
+        for log_size in (0, _LOG_SIZE):
             fd, number, log = library.prog_load(
                 image.kind,
                 kernel_name(image.name),
@@ -183,8 +181,6 @@ def _load(library: Libbpf, image: ProgramImage, maps: list[int]) -> int:
             )
             if fd >= 0:
                 return fd
-            if log_size and number != errno.ENOSPC:
-                break
     finally:
         os.close(btf)
     if log and number in _VERIFIER_ERRNOS:
