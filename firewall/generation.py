@@ -15,7 +15,7 @@ from rules_dsl.expression import Ranges
 from rules_dsl.policy import Hook, Protect
 
 if TYPE_CHECKING:
-    from bpf import ProgramImage
+    from bpf.image import ProgramImage
 
 TABLE = "mantlet"
 """Our table; its family is inet."""

@@ -255,6 +255,8 @@ class Counter:
     packets: int
     bytes: int
     comment: str
+    uses: int
+    """Rules that count with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +289,7 @@ class Netlink:
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
-        self._socket.setsockopt(NETLINK_NETFILTER: Final = 12
-SOL_NETLINK, NETLINK_CAP_ACK, 1)
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         self._socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
         self._socket.bind((0, 0))
         self._sequence = 0
@@ -438,7 +439,8 @@ def _extended(payload: bytes, flags: int) -> str:
 def _counter(entry: dict[int, bytes]) -> Counter:
     data = table_of(entry[4])
     octets, packets = (struct.unpack(">Q", data[kind])[0] for kind in (1, 2))
-    return Counter(text_of(entry[2]), packets, octets, comment_of(entry.get(8, b"")))
+    uses = struct.unpack(">I", entry.get(5, bytes(4)))[0]
+    return Counter(text_of(entry[2]), packets, octets, comment_of(entry.get(8, b"")), uses)
 
 
 def _rule(entry: dict[int, bytes]) -> ListedRule:

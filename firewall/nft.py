@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import sys
 from functools import cache
@@ -99,7 +100,14 @@ def listing_json(text: str) -> dict[str, Any]:
 
 
 def _command(context: Any, text: str) -> str:
-    code, output, words = context.cmd(text)
+    """Hands the text over as a file in memory: of a text in a buffer nft tells no line numbers."""
+    file = os.memfd_create("nft")
+    try:
+        with open(file, "w", encoding="utf-8", closefd=False) as writer:
+            writer.write(text)
+        code, output, words = context.cmd_from_file(f"/proc/self/fd/{file}")
+    finally:
+        os.close(file)
     if code:
         raise NftError(words, text)
     return str(output)

@@ -1,0 +1,192 @@
+"""Dispatch: from what a tenant protects to its chain, in the table's base chains and their verdict maps.
+
+For each hook H that a tenant asks for: a base chain `H.base`, verdict maps `H.v4`, `H.v6`, `H.if` and `H.mark`, and the chain
+`H.all` for the tenant that protects everything. An element (or the rule in `H.all`) jumps to the tenant's chain, named as the
+tenant. The first claim that fits wins, in the order v4, v6, if, mark, all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
+from typing import assert_never
+
+from firewall import netlink
+from firewall.generation import TABLE
+from firewall.netlink import Message, Netlink, Verdict
+from rules_dsl.policy import Hook, Protect
+
+PRIORITY = -450
+"""Before defragmentation (NF_IP_PRI_CONNTRACK_DEFRAG, -400), so that rules see fragments."""
+INTERFACE_BYTES = 16
+"""IFNAMSIZ."""
+
+
+class Kind(Enum):
+    """What a claim is about, in the order in which they are looked up; the value is the map's name after the hook's."""
+
+    V4 = "v4"
+    V6 = "v6"
+    INTERFACE = "if"
+    MARK = "mark"
+    ALL = "all"
+
+
+_TYPES = {Kind.V4: "ipv4_addr", Kind.V6: "ipv6_addr", Kind.INTERFACE: "ifname", Kind.MARK: "mark"}
+_KEY_BYTES = {Kind.V4: 4, Kind.V6: 16}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Some traffic of one hook: keys `first`..`last` of a map, as the map holds them (addresses big-endian; interface names
+    padded with NUL, marks in host order, and there `last` is `first`; ALL has no keys)."""
+
+    hook: Hook
+    kind: Kind
+    first: bytes = b""
+    last: bytes = b""
+
+    def overlaps(self, other: Claim) -> bool:
+        """Whether a packet can fall under both. The hook does not matter: each packet has one tenant."""
+        return self.kind is other.kind and self.first <= other.last and other.first <= self.last
+
+    def __str__(self) -> str:
+        match self.kind:
+            case Kind.V4:
+                return _range(str(IPv4Address(self.first)), str(IPv4Address(self.last)))
+            case Kind.V6:
+                return _range(str(IPv6Address(self.first)), str(IPv6Address(self.last)))
+            case Kind.INTERFACE:
+                return "interface " + netlink.text_of(self.first)
+            case Kind.MARK:
+                return f"mark {int.from_bytes(self.first, sys.byteorder):#x}"
+            case Kind.ALL:
+                return "everything"
+            case _:
+                assert_never(self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """A claim that stands in the kernel."""
+
+    claim: Claim
+    tenant: str
+    handle: int | None
+    """Of the rule in `H.all`; None for an element."""
+
+
+def _range(first: str, last: str) -> str:
+    return first if first == last else f"{first}-{last}"
+
+
+def base_chain(hook: Hook) -> str:
+    return f"{hook.value}.base"
+
+
+def map_name(hook: Hook, kind: Kind) -> str:
+    """The verdict map of a kind, or for ALL the chain."""
+    return f"{hook.value}.{kind.value}"
+
+
+def base_nft(hook: Hook) -> str:
+    """The base chain of a hook with its maps, as nft commands. What stands already stays; the base chain's rules are made anew."""
+    interface = "oifname" if hook is Hook.OUTPUT else "iifname"  # an outgoing packet has come by no interface
+    selectors = {Kind.V4: "ip daddr", Kind.V6: "ip6 daddr", Kind.INTERFACE: interface, Kind.MARK: "meta mark"}
+    chain = base_chain(hook)
+    lines = [f"add table inet {TABLE}"]
+    for kind, key in _TYPES.items():
+        flags = " flags interval;" if kind in _KEY_BYTES else ""
+        lines.append(f"add map inet {TABLE} {map_name(hook, kind)} {{ type {key} : verdict;{flags} }}")
+    lines.append(f"add chain inet {TABLE} {map_name(hook, Kind.ALL)}")
+    lines.append(f"add chain inet {TABLE} {chain} {{ type filter hook {hook.value} priority {PRIORITY}; policy accept; }}")
+    lines.append(f"flush chain inet {TABLE} {chain}")
+    lines += [f"add rule inet {TABLE} {chain} {selector} vmap @{map_name(hook, kind)}" for kind, selector in selectors.items()]
+    lines.append(f"add rule inet {TABLE} {chain} jump {map_name(hook, Kind.ALL)}")
+    return "\n".join(lines) + "\n"
+
+
+BASE_RULES = len(Kind)
+"""Rules of a whole base chain."""
+
+
+def remove_base(hook: Hook) -> Iterator[Message]:
+    """Removes a hook's base, to which nothing is dispatched any more."""
+    yield netlink.flush_rules(TABLE, base_chain(hook))
+    yield netlink.delete_chain(TABLE, base_chain(hook))
+    for kind in _TYPES:
+        yield netlink.delete_set(TABLE, map_name(hook, kind))
+    yield netlink.delete_chain(TABLE, map_name(hook, Kind.ALL))
+
+
+def claims(hook: Hook, protect: Protect) -> frozenset[Claim]:
+    """What a policy's `protect` claims."""
+    if protect.everything:
+        return frozenset((Claim(hook, Kind.ALL),))
+    found = []
+    for kind, ranges in ((Kind.V4, protect.v4), (Kind.V6, protect.v6)):
+        size = _KEY_BYTES[kind]
+        found += [Claim(hook, kind, first.to_bytes(size, "big"), last.to_bytes(size, "big")) for first, last in ranges]
+    names = [name.encode().ljust(INTERFACE_BYTES, b"\0") for name in protect.interfaces]
+    marks = [mark.to_bytes(4, sys.byteorder) for mark in protect.marks]
+    found += [Claim(hook, Kind.INTERFACE, name, name) for name in names]
+    found += [Claim(hook, Kind.MARK, mark, mark) for mark in marks]
+    return frozenset(found)
+
+
+def standing(kernel: Netlink, chains: Iterable[str]) -> Iterator[Dispatched]:
+    """What is dispatched now, at the hooks whose base chain is among these chains of our table."""
+    present = set(chains)
+    for hook in Hook:
+        if base_chain(hook) not in present:
+            continue
+        for kind in _TYPES:
+            yield from _mapped(kernel, hook, kind)
+        for rule in kernel.rules(TABLE, map_name(hook, Kind.ALL)):
+            for target in rule.targets:
+                yield Dispatched(Claim(hook, Kind.ALL), target, rule.handle)
+
+
+def _mapped(kernel: Netlink, hook: Hook, kind: Kind) -> Iterator[Dispatched]:
+    listed = kernel.elements(TABLE, map_name(hook, kind))
+    if kind not in _KEY_BYTES:
+        yield from (Dispatched(Claim(hook, kind, entry.key, entry.key), entry.target, None) for entry in listed if entry.target)
+        return
+    size = _KEY_BYTES[kind]
+    ordered = sorted(listed, key=lambda entry: (entry.key, not entry.interval_end))
+    for at, entry in enumerate(ordered):
+        if entry.interval_end or entry.target is None:
+            continue
+        behind = int.from_bytes(ordered[at + 1].key, "big") if at + 1 < len(ordered) else 1 << (8 * size)
+        yield Dispatched(Claim(hook, kind, entry.key, (behind - 1).to_bytes(size, "big")), entry.target, None)
+
+
+def change(tenant: str, present: Iterable[Dispatched], wanted: frozenset[Claim]) -> Iterator[Message]:
+    """The messages that make `wanted` the tenant's claims: what went goes, what is new comes, the rest is not touched."""
+    own = {entry.claim: entry for entry in present if entry.tenant == tenant}
+    for claim in sorted(own.keys() - wanted, key=_order):
+        handle = own[claim].handle
+        if handle is None:
+            yield from netlink.delete_elements(TABLE, map_name(claim.hook, claim.kind), _elements(claim, tenant))
+        else:
+            yield netlink.delete_rule(TABLE, map_name(claim.hook, claim.kind), handle)
+    for claim in sorted(wanted - own.keys(), key=_order):
+        name = map_name(claim.hook, claim.kind)
+        if claim.kind is Kind.ALL:
+            yield netlink.add_rule(TABLE, name, [netlink.immediate(Verdict(tenant))], comment=tenant)
+        else:
+            yield from netlink.add_elements(TABLE, name, _elements(claim, tenant))
+
+
+def _order(claim: Claim) -> tuple[str, str, bytes]:
+    return claim.hook.value, claim.kind.value, claim.first
+
+
+def _elements(claim: Claim, tenant: str) -> tuple[bytes, ...]:
+    verdict = Verdict(tenant)
+    if claim.kind in _KEY_BYTES:
+        size = _KEY_BYTES[claim.kind]
+        return netlink.interval(int.from_bytes(claim.first, "big"), int.from_bytes(claim.last, "big"), size, verdict)
+    return (netlink.element(claim.first, verdict),)

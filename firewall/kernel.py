@@ -1,0 +1,260 @@
+"""The rules in the kernel: builds a generation beside the one that is enforced, moves the tenant over in one transaction, and
+clears away what nothing refers to.
+
+At every moment the kernel holds the old generation or the new one, whole: a generation is built unreferenced, and the one
+transaction of `_flip` makes it the tenant's. Whatever ends the process, `sweep` finds what is left by its names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from bpf.program import load
+from firewall import dispatch, netlink, nft
+from firewall.dispatch import Claim, Dispatched
+from firewall.generation import TABLE, Generation, prefix_of
+from firewall.netlink import Counter, Message, Netlink, NetlinkError, Verdict
+from firewall.pins import Pins
+from rules_dsl.policy import Hook
+
+_GENERATION = re.compile(r"(.+?)\.r(\d+)(?:\..*)?", re.DOTALL)
+_COUNTER_NAME = re.compile(r'counter name "?([^"\s]+)"?')
+
+
+class GenerationError(Exception):
+    """nft or the kernel refused a generation, which is a fault of the compiler; the rules enforced before still stand.
+
+    `rule` is the rule it was about, where that is known."""
+
+    def __init__(self, generation: Generation, rule: str | None, words: str) -> None:
+        self.tenant = generation.tenant
+        self.revision = generation.revision
+        self.rule = rule
+        self.words = words
+        place = f'rule "{rule}"' if rule is not None else f"revision {generation.revision}"
+        super().__init__(f"{generation.tenant}: the kernel refused {place}: {words}")
+
+
+class OverlapError(Exception):
+    """Two tenants protect the same traffic."""
+
+    def __init__(self, tenant: str, other: str, claim: Claim, others: Claim) -> None:
+        self.tenant = tenant
+        self.other = other
+        traffic = f"{claim}" if str(claim) == str(others) else f"{claim} (there {others})"
+        super().__init__(f"{tenant} cannot protect {traffic}: tenant {other} protects it already")
+
+
+@dataclass(frozen=True, slots=True)
+class Enforced:
+    """A tenant whose rules stand in the kernel."""
+
+    tenant: str
+    revision: int
+    entry: str
+    """The chain its packets start in."""
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep removed, by name."""
+
+    chains: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
+    pins: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.chains or self.sets or self.counters or self.pins)
+
+
+class Kernel:
+    """Our table and pins in the network namespace of the thread that makes it. A context manager.
+
+    Calls of several processes must not mix: `firewall.state` has the lock."""
+
+    def __init__(self) -> None:
+        self._netlink = Netlink()
+        self._pins = Pins.here()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._netlink.close()
+
+    # --- what stands
+
+    def enforced(self) -> Mapping[str, Enforced]:
+        """The tenants with their revisions, as the kernel has them."""
+        chains = self._netlink.chains(TABLE)
+        return self._enforced(chains, tuple(dispatch.standing(self._netlink, chains)))
+
+    def _enforced(self, chains: Iterable[str], dispatched: Iterable[Dispatched]) -> dict[str, Enforced]:
+        claims: dict[str, list[Claim]] = {}
+        for entry in dispatched:
+            claims.setdefault(entry.tenant, []).append(entry.claim)
+        found = {}
+        for tenant in chains:
+            if "." in tenant:
+                continue
+            for rule in self._netlink.rules(TABLE, tenant):
+                for target in rule.targets:
+                    if place := _GENERATION.fullmatch(target):
+                        found[tenant] = Enforced(tenant, int(place[2]), target, tuple(claims.get(tenant, ())))
+        return found
+
+    def counters(self, tenant: str | None = None) -> tuple[Counter, ...]:
+        """The counters of rules that are enforced, of one tenant or of all; a counter's comment is its rule's name."""
+        found = self._netlink.counters(TABLE)
+        return tuple(counter for counter in found if tenant is None or counter.name.startswith(f"{tenant}.c."))
+
+    # --- what changes it
+
+    def install(self, generation: Generation) -> None:
+        """Enforces a generation; the tenant's one before goes. Raises OverlapError, GenerationError, bpf.VerifierError or
+        bpf.BpfError, and then what was enforced before still is."""
+        self.sweep()
+        present = self.enforced().get(generation.tenant)
+        if present is not None and present.revision == generation.revision:
+            raise ValueError(
+                f"revision {generation.revision} of {generation.tenant} is enforced already; a new generation has a new number"
+            )
+        self._refuse_overlap(generation)
+        try:
+            self._build(generation)
+            self._flip(generation)
+        finally:
+            self.sweep()
+
+    def _refuse_overlap(self, generation: Generation) -> None:
+        wanted = dispatch.claims(generation.hook, generation.protect)
+        for entry in dispatch.standing(self._netlink, self._netlink.chains(TABLE)):
+            if entry.tenant == generation.tenant:
+                continue
+            for claim in wanted:
+                if claim.overlaps(entry.claim):
+                    raise OverlapError(generation.tenant, entry.tenant, claim, entry.claim)
+
+    def _build(self, generation: Generation) -> None:
+        """Puts the generation into the kernel; no packet meets it yet."""
+        if not self._base_stands(generation.hook):
+            nft.run(dispatch.base_nft(generation.hook))
+        try:
+            nft.run(generation.nft)
+        except nft.NftError as error:
+            raise GenerationError(generation, _rule_in(error.command, generation), error.words) from error
+        folder = self._pins.folder(generation.tenant, generation.revision)
+        if generation.matches:
+            folder.mkdir(parents=True, exist_ok=True)
+        for name, image in generation.programs.items():
+            with load(image) as program:
+                program.pin(folder / name)
+        messages = []
+        for match in generation.matches:
+            expressions = [netlink.match_bpf(str(folder / match.program.name)), netlink.immediate(Verdict(match.target, match.goto))]
+            messages.append(netlink.add_rule(TABLE, match.chain, expressions, match.comment, what=f'rule "{match.rule_name}"'))
+        for bulk in generation.bulk:
+            elements = [part for first, last in bulk.ranges for part in netlink.interval(first, last, bulk.key_bytes)]
+            messages += netlink.add_elements(TABLE, bulk.set_name, elements)
+        self._transact(generation, messages)
+
+    def _base_stands(self, hook: Hook) -> bool:
+        return len(self._netlink.rules(TABLE, dispatch.base_chain(hook))) == dispatch.BASE_RULES
+
+    def _flip(self, generation: Generation) -> None:
+        """The one transaction by which the tenant's packets go to the new generation."""
+        tenant = generation.tenant
+        present = dispatch.standing(self._netlink, self._netlink.chains(TABLE))
+        messages = [
+            netlink.add_chain(TABLE, tenant),
+            netlink.flush_rules(TABLE, tenant),
+            netlink.add_rule(TABLE, tenant, [netlink.immediate(Verdict(generation.entry, goto=True))], f"revision {generation.revision}"),
+            *dispatch.change(tenant, present, dispatch.claims(generation.hook, generation.protect)),
+        ]
+        self._transact(generation, messages)
+
+    def _transact(self, generation: Generation, messages: list[Message]) -> None:
+        try:
+            self._netlink.transact(messages)
+        except NetlinkError as error:
+            rules = {f'rule "{match.rule_name}"': match.rule_name for match in generation.matches}
+            raise GenerationError(generation, rules.get(error.message or ""), str(error)) from error
+
+    def remove(self, tenant: str) -> bool:
+        """Takes a tenant's rules out of the kernel, in one transaction; the last tenant's with the whole table. False if it
+        had none. Its counters go too."""
+        chains = self._netlink.chains(TABLE)
+        if tenant not in chains:
+            self.sweep()
+            return False
+        present = tuple(dispatch.standing(self._netlink, chains))
+        self._netlink.transact(
+            [
+                *dispatch.change(tenant, present, frozenset()),
+                netlink.flush_rules(TABLE, tenant),
+                netlink.delete_chain(TABLE, tenant),
+            ]
+        )
+        self.sweep()
+        return True
+
+    def sweep(self) -> Swept:
+        """Removes what no enforced generation needs: chains, sets, maps, counters, pins, the base of a hook to which nothing is
+        dispatched, and the table where no tenant is left."""
+        chains = self._netlink.chains(TABLE)
+        sets = self._netlink.sets(TABLE)
+        dispatched = tuple(dispatch.standing(self._netlink, chains))
+        enforced = self._enforced(chains, dispatched)
+        live = {prefix_of(entry.tenant, entry.revision) for entry in enforced.values()}
+        pins = self._sweep_pins(live)
+        if not enforced:
+            stood = self._netlink.has_table(TABLE)
+            counters = tuple(counter.name for counter in self._netlink.counters(TABLE))
+            if stood:
+                self._netlink.transact([netlink.delete_table(TABLE)])
+            return Swept(chains, sets, counters, pins)
+        hooks = {entry.claim.hook for entry in dispatched}
+        idle = tuple(hook for hook in Hook if hook not in hooks and dispatch.base_chain(hook) in chains)
+        gone_chains = tuple(name for name in chains if _stray(name, live))
+        gone_sets = tuple(name for name in sets if _stray(name, live))
+        self._netlink.transact(
+            [
+                *(message for hook in idle for message in dispatch.remove_base(hook)),
+                *_removal(gone_chains, gone_sets),
+            ]
+        )
+        unused = tuple(counter.name for counter in self._netlink.counters(TABLE) if not counter.uses)
+        self._netlink.transact([netlink.delete_counter(TABLE, name) for name in unused])
+        return Swept((*(dispatch.base_chain(hook) for hook in idle), *gone_chains), gone_sets, unused, pins)
+
+    def _sweep_pins(self, live: set[str]) -> tuple[str, ...]:
+        gone = []
+        for tenant, revision in tuple(self._pins.generations()):
+            if prefix_of(tenant, revision) not in live:
+                self._pins.remove(tenant, revision)
+                gone.append(str(self._pins.folder(tenant, revision)))
+        return tuple(gone)
+
+
+def _stray(name: str, live: set[str]) -> bool:
+    found = _GENERATION.fullmatch(name)
+    return found is not None and prefix_of(found[1], int(found[2])) not in live
+
+
+def _removal(chains: Iterable[str], sets: Iterable[str]) -> Iterator[Message]:
+    """Chains may jump to each other and maps to chains: so first all rules go, then the maps, then the chains."""
+    chains = tuple(chains)
+    yield from (netlink.flush_rules(TABLE, name) for name in chains)
+    yield from (netlink.delete_set(TABLE, name) for name in sets)
+    yield from (netlink.delete_chain(TABLE, name) for name in chains)
+
+
+def _rule_in(command: str | None, generation: Generation) -> str | None:
+    """The rule whose counter a refused nft line names."""
+    found = _COUNTER_NAME.search(command or "")
+    return generation.counters.get(found[1]) if found else None

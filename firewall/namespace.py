@@ -1,0 +1,125 @@
+"""A network namespace of one's own, without a name: for replays and tests. Only the network is another; files, and with them
+bpffs, stay as they are (`ip netns exec` would hide bpffs).
+
+Linux gives each thread its own network namespace: one thread lives inside, and functions are sent to it."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Final, ParamSpec, Self, TypeVar
+
+from firewall.pins import Pins
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CLONE_NEWNET: Final = 0x40000000
+TUNSETIFF: Final = 0x400454CA
+IFF_TUN, IFF_TAP, IFF_NO_PI = 0x0001, 0x0002, 0x1000
+SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFHWADDR = 0x8913, 0x8914, 0x8924
+SIOCSIFMTU: Final = 0x8922
+IFF_UP: Final = 0x1
+ARPHRD_ETHER: Final = 1
+NAME_MAX: Final = 15
+"""IFNAMSIZ less the final NUL."""
+
+
+class NamespaceError(Exception):
+    """The kernel gave no namespace or interface; the message says what to do."""
+
+
+class Namespace:
+    """A new, empty network namespace (its loopback is up). It goes, with all that stands in it, when it is closed: as long as
+    no socket, tap or process of it is left."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mantlet-namespace")
+        try:
+            self._file, self.inode = self._thread.submit(_leave_for_new).result()
+        except BaseException:
+            self._thread.shutdown()
+            raise
+
+    @property
+    def path(self) -> str:
+        """A path by which others can enter (`nsenter --net=PATH`, `ip link set X netns PATH`) while it is open."""
+        return f"/proc/{os.getpid()}/fd/{self._file}"
+
+    def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The function's result, run inside. Sockets that it opens and processes that it starts stay in the namespace."""
+        return self._thread.submit(function, *args, **kwargs).result()
+
+    def tap(self, name: str, *, mac: bytes | None = None, mtu: int | None = None) -> int:
+        """A new Ethernet interface, up, with its other end in our hand: a file descriptor on which one write is one frame
+        received by the interface, and one read one frame sent. The caller closes it, and the interface goes."""
+        return self.call(_interface, name, IFF_TAP, mac, mtu)
+
+    def tun(self, name: str, *, mtu: int | None = None) -> int:
+        """As `tap`, without a link layer: one write is one IP packet."""
+        return self.call(_interface, name, IFF_TUN, None, mtu)
+
+    def close(self) -> None:
+        """Leaves the namespace. Its pins are removed."""
+        if self._file < 0:
+            return
+        Pins.of(self.inode).clear()
+        os.close(self._file)
+        self._file = -1
+        self._thread.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _leave_for_new() -> tuple[int, int]:
+    """(file descriptor, inode) of the new namespace of this thread. Pins that a killed process left for a namespace that had the
+    same inode are removed."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise NamespaceError(f"no network namespace of its own: {os.strerror(number)} (needs root, or CAP_SYS_ADMIN)")
+    file = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    inode = os.fstat(file).st_ino
+    Pins.of(inode).clear()
+    set_up("lo")
+    return file, inode
+
+
+def set_up(name: str) -> None:
+    """Sets an interface of the calling thread's namespace up."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        request = struct.pack("=16sH14x", name.encode(), 0)
+        flags = struct.unpack("=16sH14x", fcntl.ioctl(control, SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("=16sH14x", name.encode(), flags | IFF_UP))
+
+
+def _interface(name: str, kind: int, mac: bytes | None, mtu: int | None) -> int:
+    encoded = name.encode()
+    if not 0 < len(encoded) <= NAME_MAX:
+        raise NamespaceError(f"interface name {name!r}: 1 to {NAME_MAX} bytes")
+    try:
+        file = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise NamespaceError(f"/dev/net/tun: {error.strerror} (modprobe tun)") from error
+    try:
+        fcntl.ioctl(file, TUNSETIFF, struct.pack("=16sH22x", encoded, kind | IFF_NO_PI))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+            if mac is not None:
+                fcntl.ioctl(control, SIOCSIFHWADDR, struct.pack("=16sH6s8x", encoded, ARPHRD_ETHER, mac))
+            if mtu is not None:
+                fcntl.ioctl(control, SIOCSIFMTU, struct.pack("=16si12x", encoded, mtu))
+        set_up(name)
+    except OSError as error:
+        os.close(file)
+        raise NamespaceError(f"interface {name}: {error.strerror}") from error
+    return file

@@ -1,0 +1,91 @@
+"""Where the programs of a network namespace are pinned: BPFFS/mantlet/NAMESPACE INODE/TENANT/rREVISION/PROGRAM.
+
+Each network namespace has a folder of its own, so that rules under test and the host's do not meet."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+BPFFS_VARIABLE = "MANTLET_BPFFS"
+BPFFS = Path("/sys/fs/bpf")
+BPF_FS_MAGIC = "bpf"
+
+_REVISION = re.compile(r"r(\d+)")
+
+
+def bpffs() -> Path:
+    """Where bpffs is mounted: $MANTLET_BPFFS, or /sys/fs/bpf."""
+    return Path(os.environ.get(BPFFS_VARIABLE) or BPFFS)
+
+
+def mounted() -> bool:
+    """Whether bpffs() is a file system of type bpf in this mount namespace."""
+    path = os.path.realpath(bpffs())
+    last = None
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            before, _, after = line.partition(" - ")
+            if before.split(" ")[4] == path:
+                last = after.split(" ")[0]
+    return last == BPF_FS_MAGIC
+
+
+def namespace_inode() -> int:
+    """The inode of the calling thread's network namespace."""
+    return os.stat("/proc/thread-self/ns/net").st_ino
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """The pins of one network namespace."""
+
+    root: Path
+
+    @classmethod
+    def here(cls) -> Pins:
+        """Those of the calling thread's network namespace."""
+        return cls.of(namespace_inode())
+
+    @classmethod
+    def of(cls, inode: int) -> Pins:
+        return cls(bpffs() / "mantlet" / str(inode))
+
+    def folder(self, tenant: str, revision: int) -> Path:
+        return self.root / tenant / f"r{revision}"
+
+    def generations(self) -> Iterator[tuple[str, int]]:
+        """(tenant, revision) of every folder that stands."""
+        for tenant in _folders(self.root):
+            for folder in _folders(tenant):
+                if found := _REVISION.fullmatch(folder.name):
+                    yield tenant.name, int(found[1])
+
+    def remove(self, tenant: str, revision: int) -> None:
+        """Removes a generation's pins (rules that stand keep their programs), and the folders left empty."""
+        shutil.rmtree(self.folder(tenant, revision), ignore_errors=True)
+        _remove_empty(self.root / tenant, self.root, self.root.parent)
+
+    def clear(self) -> None:
+        """Removes all pins of the namespace."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        _remove_empty(self.root.parent)
+
+
+def _folders(path: Path) -> tuple[Path, ...]:
+    try:
+        return tuple(sorted(entry for entry in path.iterdir() if entry.is_dir()))
+    except FileNotFoundError:
+        return ()
+
+
+def _remove_empty(*folders: Path) -> None:
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:  # not empty, or gone
+            return
