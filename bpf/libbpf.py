@@ -6,6 +6,7 @@ caller's to close.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import functools
@@ -408,19 +409,25 @@ def libbpf() -> Libbpf:
     named = os.environ.get(ENVIRONMENT)
     if named:
         try:
-            return Libbpf(ctypes.CDLL(named, use_errno=True), named)
+            return _open(named)
         except OSError as error:
             raise BpfError(f"{ENVIRONMENT}={named} cannot be loaded: {error}") from error
     for candidate in (SYSTEM_LIBRARY, wheel_library()):
         if candidate is not None:
-            try:
-                return Libbpf(ctypes.CDLL(candidate, use_errno=True), candidate)
-            except OSError:
-                continue
+            with contextlib.suppress(OSError):
+                return _open(candidate)
     raise BpfError(
         f"libbpf is missing: install {SYSTEM_LIBRARY} (Debian: `apt install libbpf1`), "
         f"or `pip install {WHEEL}`, or set {ENVIRONMENT} to the path of a libbpf"
     )
+
+
+def _open(path: str) -> Libbpf:
+    """Raises OSError where `path` is no shared library, or no libbpf that is new enough."""
+    library = ctypes.CDLL(path, use_errno=True)
+    if not hasattr(library, "bpf_prog_load") or not hasattr(library, "bpf_prog_test_run_opts"):
+        raise OSError("it is no libbpf of version 0.8 or later (bpf_prog_load is missing)")
+    return Libbpf(library, path)
 
 
 def wheel_library() -> str | None:
