@@ -70,7 +70,7 @@ def mount(path: Path | None = None) -> None:
 def make_directory(path: Path) -> Path:
     """`path` with all its parents within a BPF file system, for root's eyes only. Raises BpfError."""
     existing = path
-    while not existing.exists():
+    while not os.path.exists(existing):  # Path.exists would raise on the names with a dot
         existing = existing.parent
     require(existing)
     dotted = next((part for part in path.relative_to(existing).parts if "." in part), None)
@@ -84,8 +84,8 @@ def make_directory(path: Path) -> Path:
 
 
 def pins(path: Path) -> tuple[Path, ...]:
-    """Every pin below the directory `path`, sorted; none where the directory is not there."""
-    return tuple(sorted(Path(folder, name) for folder, _, names in os.walk(path) for name in names))
+    """Every pin below the directory `path`, sorted; none where the directory is not there. (`maps.debug` and such are the kernel's.)"""
+    return tuple(sorted(Path(folder, name) for folder, _, names in os.walk(path) for name in names if "." not in name))
 
 
 def pin_name(text: str) -> str:
