@@ -1,0 +1,26 @@
+"""The argument parser: the groups of commands in the order of the help."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+
+from firewall.cli import compiling, enforcing, host, language, replaying
+from firewall.cli.commands import Commands
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole parser. Building it imports nothing but argparse and the command groups."""
+    parser = argparse.ArgumentParser(
+        prog="mantlet",
+        description="A programmable packet firewall for Linux: Wireshark-like rules, enforced by nftables and eBPF.",
+        epilog="exit codes: 0 well, 1 findings or failed tests, 2 bad input or usage, 3 the kernel or the environment refused",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"mantlet {importlib.metadata.version('mantlet')}")
+    parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
+    commands = Commands(parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True))
+    for group in (language, compiling, replaying, enforcing, host):
+        group.register(commands)
+    return parser

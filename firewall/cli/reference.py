@@ -1,0 +1,199 @@
+"""The generated pages of docs/reference: fields, errors and the command line, made from the catalogue, the codes and the
+argument parser. `python -m firewall.cli.reference FOLDER` writes them; a test holds that they are fresh."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rules_dsl.fields import FIELDS, Bits, Field, Header, Type
+
+if TYPE_CHECKING:
+    from rules_dsl.codes import Code
+
+HEADER_NAMES = {
+    Header.IP: "IP header",
+    Header.IPV4: "IPv4 header",
+    Header.IPV6: "IPv6 header",
+    Header.FRAGMENT: "IPv6 fragment header",
+    Header.TCP: "TCP header",
+    Header.UDP: "UDP header",
+    Header.ICMP: "ICMP header",
+    Header.ICMPV6: "ICMPv6 header",
+    Header.SCTP: "SCTP header",
+    Header.GRE: "GRE header",
+    Header.ESP: "ESP header",
+}
+
+OPERATORS = {
+    Type.BOOL: "alone, or == !=",
+    Type.INT: "== != < <= > >= in &",
+    Type.ADDRESS: "== != in",
+    Type.BYTES: "== != < <= > >= in contains, contains any, wildcard, strict wildcard, matches",
+}
+
+GROUPS = {
+    "address": "Addresses",
+    "ip": "IP",
+    "l4": "Transport",
+    "place": "Place",
+    "protocol": "Protocols",
+}
+"""The catalogue's groups and their headings."""
+
+
+# -- fields ------------------------------------------------------------------------------------------------------------
+
+
+def operators_of(field: Field) -> str:
+    return OPERATORS[field.type]
+
+
+def places_of(field: Field) -> Iterator[str]:
+    """Where the field's bits are, a line a place."""
+    for bits in field.at:
+        yield _place(bits)
+
+
+def _place(bits: Bits) -> str:
+    if bits.scale == 0:
+        return f"{HEADER_NAMES[bits.header]}: always {bits.add}"
+    if bits.offset % 8 == 0 and bits.width % 8 == 0:
+        first, last = bits.offset // 8, (bits.offset + bits.width) // 8 - 1
+        where = f"byte {first}" if first == last else f"bytes {first} to {last}"
+    elif bits.width == 1:
+        where = f"bit {bits.offset}"
+    else:
+        where = f"bits {bits.offset} to {bits.offset + bits.width - 1}"
+    scaled = f", times {bits.scale}" if bits.scale > 1 else ""
+    added = f", plus {bits.add}" if bits.add else ""
+    return f"{HEADER_NAMES[bits.header]}, {where}{scaled}{added}"
+
+
+def fields_page() -> str:
+    lines = [
+        "# Fields",
+        "",
+        "Every field that an expression can test. This page is made from the field catalogue (`rules_dsl/fields.py`); `mantlet fields NAME`",
+        "says the same on a terminal.",
+        "",
+        "A field that a packet does not carry is absent, and every comparison on it is false. Bytes and bits are counted from 0 from the",
+        "header's first. *Wireshark* names the display filter field that means the same, where one does; where it differs from the field's",
+        "own name it is accepted as an alias.",
+        "",
+    ]
+    for group, heading in GROUPS.items():
+        members = [field for field in FIELDS.values() if field.group == group]
+        if not members:
+            continue
+        lines += [f"## {heading}", "", "| field | type | meaning | where | Wireshark |", "| --- | --- | --- | --- | --- |"]
+        for field in members:
+            names = f"`{field.name}`" + "".join(f"<br>`{alias}`" for alias in field.aliases)
+            kind = field.type.value + (", many" if field.multiple else "")
+            if field.type is Type.INT:
+                kind += f"<br>0 to {field.maximum}"
+            where = "<br>".join(places_of(field))
+            lines.append(f"| {names} | {kind} | {_cell(field.summary)} | {where} | {f'`{field.wireshark}`' if field.wireshark else ''} |")
+        lines.append("")
+    lines += ["## Operators by type", "", "| type | operators |", "| --- | --- |"]
+    lines += [f"| {kind.value} | `{_cell(operators)}` |" for kind, operators in OPERATORS.items()]
+    lines += ["", "## Names of protocols", "", "`ip.proto` and `ipv6.exthdr` compare with numbers and with these names.", ""]
+    numbered = FIELDS["ip.proto"].names or {}
+    lines += ["| name | number |", "| --- | --- |", *(f"| `{name}` | {number} |" for name, number in numbered.items()), ""]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+# -- the command line --------------------------------------------------------------------------------------------------
+
+
+def cli_page() -> str:
+    from firewall.cli.parser import build_parser
+
+    parser = build_parser()
+    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    lines = [
+        "# The command line",
+        "",
+        "This page is made from the argument parser; `mantlet COMMAND --help` says the same on a terminal. `python -m firewall` is the same",
+        "command.",
+        "",
+        "| exit code | meaning |",
+        "| --- | --- |",
+        "| 0 | well |",
+        "| 1 | findings, failed tests, differences |",
+        "| 2 | bad input or usage |",
+        "| 3 | the kernel or the environment refused |",
+        "",
+        "`--format json` prints one document, an object whose `version` is 1 and whose `command` is the command's name, or, for `match`",
+        "and `replay`, one object a line. Diagnostics of a rule file that a command cannot use are such a document too.",
+        "Colour is used on a terminal only, and not where `NO_COLOR` is set.",
+        "",
+        "| command | does |",
+        "| --- | --- |",
+        *(f"| [`{choice.dest}`](#{choice.dest}) | {_cell(choice.help or '')} |" for choice in commands._choices_actions),
+        "",
+    ]
+    for name, command in commands.choices.items():
+        lines += [f"## {name}", "", "```", usage_of(name, command), "```", "", command.description or "", ""]
+        lines += ["| argument | meaning |", "| --- | --- |"]
+        for action in command._actions:
+            if action.help != argparse.SUPPRESS and not isinstance(action, argparse._HelpAction):
+                lines.append(f"| `{_cell(_spelling(action))}` | {_cell((action.help or '') % _filled(action))} |")
+        lines.append("")
+        if command.epilog:
+            lines += ["```", *(line.strip() for line in command.epilog.splitlines()[1:]), "```", ""]
+    return "\n".join(lines)
+
+
+def usage_of(name: str, command: argparse.ArgumentParser) -> str:
+    """One line: the command with its arguments. (argparse's own usage differs from one Python to the next.)"""
+    words = ["mantlet", name]
+    shown = [action for action in command._actions if action.help != argparse.SUPPRESS and not isinstance(action, argparse._HelpAction)]
+    for action in sorted(shown, key=lambda action: bool(action.option_strings)):
+        spelling = _spelling(action)
+        words.append(spelling if action.required else f"[{spelling}]")
+    return " ".join(words)
+
+
+def _spelling(action: argparse.Action) -> str:
+    choices = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else None
+    value = action.metavar if isinstance(action.metavar, str) else choices or action.dest.upper()
+    if not action.option_strings:
+        return f"{value}..." if action.nargs in ("+", "*") else value
+    names = ", ".join(action.option_strings)
+    return names if action.nargs == 0 else f"{names} {value}"
+
+
+def _filled(action: argparse.Action) -> dict[str, object]:
+    return {"default": action.default, "dest": action.dest}
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+def code_json(code: Code) -> dict[str, object]:
+    raise NotImplementedError
+
+
+def code_text(code: Code) -> str:
+    raise NotImplementedError
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        (folder / name).write_text(page(), encoding="utf-8")
+
+
+PAGES = {"fields.md": fields_page, "cli.md": cli_page}
+"""File name and what makes it."""
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
