@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from bpf.bpffs import make_directory
 from bpf.program import load
 from firewall import dispatch, netlink, nft
 from firewall.dispatch import Claim, Dispatched
@@ -24,21 +25,29 @@ _GENERATION = re.compile(r"(.+?)\.r(\d+)(?:\..*)?", re.DOTALL)
 _COUNTER_NAME = re.compile(r'counter name "?([^"\s]+)"?')
 
 
-class GenerationError(Exception):
+_TENANT = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+"""A name that nft takes for a chain, and that no name of ours with a dot can be mistaken for."""
+
+
+class KernelError(Exception):
+    """The kernel cannot or will not enforce something; the message is for the operator."""
+
+
+class GenerationError(KernelError):
     """nft or the kernel refused a generation, which is a fault of the compiler; the rules enforced before still stand.
 
-    `rule` is the rule it was about, where that is known."""
+    `rule` is the rule it was about, where that is known; `words` is all that nft or the kernel said."""
 
-    def __init__(self, generation: Generation, rule: str | None, words: str) -> None:
+    def __init__(self, generation: Generation, rule: str | None, reason: str, words: str) -> None:
         self.tenant = generation.tenant
         self.revision = generation.revision
         self.rule = rule
         self.words = words
-        place = f'rule "{rule}"' if rule is not None else f"revision {generation.revision}"
-        super().__init__(f"{generation.tenant}: the kernel refused {place}: {words}")
+        place = f' at rule "{rule}"' if rule is not None else ""
+        super().__init__(f"the kernel refused revision {generation.revision} of {generation.tenant}{place}: {reason}")
 
 
-class OverlapError(Exception):
+class OverlapError(KernelError):
     """Two tenants protect the same traffic."""
 
     def __init__(self, tenant: str, other: str, claim: Claim, others: Claim) -> None:
@@ -118,6 +127,8 @@ class Kernel:
     def install(self, generation: Generation) -> None:
         """Enforces a generation; the tenant's one before goes. Raises OverlapError, GenerationError, bpf.VerifierError or
         bpf.BpfError, and then what was enforced before still is."""
+        if not _TENANT.fullmatch(generation.tenant):
+            raise ValueError(f"tenant {generation.tenant!r}: a letter or `_`, then letters, digits, `_` and `-`, 64 at most")
         self.sweep()
         present = self.enforced().get(generation.tenant)
         if present is not None and present.revision == generation.revision:
@@ -147,10 +158,10 @@ class Kernel:
         try:
             nft.run(generation.nft)
         except nft.NftError as error:
-            raise GenerationError(generation, _rule_in(error.command, generation), error.words) from error
+            raise GenerationError(generation, _rule_in(error.command, generation), str(error), error.words) from error
         folder = self._pins.folder(generation.tenant, generation.revision)
         if generation.matches:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_directory(folder)
         for name, image in generation.programs.items():
             with load(image) as program:
                 program.pin(folder / name)
@@ -183,7 +194,7 @@ class Kernel:
             self._netlink.transact(messages)
         except NetlinkError as error:
             rules = {f'rule "{match.rule_name}"': match.rule_name for match in generation.matches}
-            raise GenerationError(generation, rules.get(error.message or ""), str(error)) from error
+            raise GenerationError(generation, rules.get(error.message or ""), str(error), str(error)) from error
 
     def remove(self, tenant: str) -> bool:
         """Takes a tenant's rules out of the kernel, in one transaction; the last tenant's with the whole table. False if it

@@ -18,8 +18,12 @@ from typing import Final, Self
 
 INET: Final = 1
 """NFPROTO_INET."""
+NFPROTO_IPV4: Final = 2
 SUBSYSTEM: Final = 10
 """NFNL_SUBSYS_NFTABLES."""
+
+COMPAT_SUBSYSTEM: Final = 11
+"""NFNL_SUBSYS_NFT_COMPAT, whose one request asks for a match or target."""
 
 NEWTABLE, GETTABLE, DELTABLE = 0, 1, 2
 NEWCHAIN, GETCHAIN, DELCHAIN = 3, 4, 5
@@ -375,6 +379,20 @@ class Netlink:
                         return None
                     raise NetlinkError(code, "list the rules")
                 replies.append(_Reply(answer & 0xFF, body[4:]))
+
+    def has_match(self, name: str, revision: int) -> bool:
+        """Whether the kernel has this xtables match for rules of ours (it loads the module, if it is one). Linux without
+        CONFIG_NFT_COMPAT has none."""
+        self._sequence += 1
+        request = string(1, name) + number(2, revision) + number(3, 0)  # NFTA_COMPAT_NAME, REV, TYPE (0: a match, not a target)
+        self._socket.send(_pack(COMPAT_SUBSYSTEM << 8, F_REQUEST | F_ACK, self._sequence, request, family=NFPROTO_IPV4))
+        for kind, _, sequence, body in _unpack(self._socket.recv(1 << 17)):
+            if sequence == self._sequence:
+                code = -struct.unpack_from("=i", body)[0] if kind == NLMSG_ERROR else 0
+                if code not in (0, errno.ENOENT, errno.EINVAL):  # EINVAL: no nft_compat to ask
+                    raise NetlinkError(code, f"look for the match {name}")
+                return code == 0
+        return False
 
     def has_table(self, table: str) -> bool:
         return any(text_of(table_of(reply.payload).get(1, b"")) == table for reply in self._dump(GETTABLE, b""))

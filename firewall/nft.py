@@ -18,6 +18,7 @@ from typing import Any
 DISTRIBUTION = Path("/usr/lib/python3/dist-packages/nftables/__init__.py")
 """Where Debian's python3-nftables stands; other Pythons do not look there."""
 
+_FILE = re.compile(r"/proc/self/fd/\d+:")
 _POSITION = re.compile(r":(\d+):\d+(?:-\d+)?: Error: (.*)")
 
 
@@ -30,7 +31,7 @@ class NftError(Exception):
     None where nft gave no place."""
 
     def __init__(self, words: str, text: str) -> None:
-        self.words = words.strip()
+        self.words = _FILE.sub("line ", words.strip())
         found = _POSITION.search(words)
         lines = text.splitlines()
         self.line = int(found[1]) if found else None

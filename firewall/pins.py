@@ -11,28 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-BPFFS_VARIABLE = "MANTLET_BPFFS"
-BPFFS = Path("/sys/fs/bpf")
-BPF_FS_MAGIC = "bpf"
+from bpf.bpffs import is_mounted as mounted
+from bpf.bpffs import place as bpffs
+
+__all__ = ["Pins", "bpffs", "mounted", "namespace_inode"]
 
 _REVISION = re.compile(r"r(\d+)")
-
-
-def bpffs() -> Path:
-    """Where bpffs is mounted: $MANTLET_BPFFS, or /sys/fs/bpf."""
-    return Path(os.environ.get(BPFFS_VARIABLE) or BPFFS)
-
-
-def mounted() -> bool:
-    """Whether bpffs() is a file system of type bpf in this mount namespace."""
-    path = os.path.realpath(bpffs())
-    last = None
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            before, _, after = line.partition(" - ")
-            if before.split(" ")[4] == path:
-                last = after.split(" ")[0]
-    return last == BPF_FS_MAGIC
 
 
 def namespace_inode() -> int:
