@@ -101,6 +101,9 @@ def debug_info(image: ProgramImage) -> DebugInfo:
                 prototype, linkage = blob.prototype(long, (("index", unsigned), ("context", anything))), _STATIC
             case FunctionKind.SUBPROGRAM:  # no parameters: the verifier then takes the registers as the caller leaves them
                 prototype, linkage = blob.prototype(unsigned, ()), _STATIC
+            case FunctionKind.GLOBAL_SUBPROGRAM:
+                parameters = (("context", context), *((name, unsigned) for name in ("first", "second", "third")))
+                prototype, linkage = blob.prototype(unsigned, parameters), _GLOBAL
             case _:
                 assert_never(function.kind)
         functions.append(struct.pack("<II", function.slot, blob.function(function.name, prototype, linkage)))

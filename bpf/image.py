@@ -43,6 +43,9 @@ class FunctionKind(Enum):
     """Called by bpf_loop; returns 0 to go on, 1 to stop."""
     SUBPROGRAM = "u64 (u64, u64, u64, u64, u64)"
     """Called by call_subprogram with R1 to R5."""
+    GLOBAL_SUBPROGRAM = "u64 (void *context, u64, u64, u64)"
+    """Called by call_subprogram with the program's context and three numbers. The verifier looks at it once and by itself, however
+    often it is called, and its callers know nothing of its result."""
 
 
 @dataclass(frozen=True, slots=True)
