@@ -1,1 +1,22 @@
 """Replay: the frames of a capture, judged by a policy, each with the rule that decided."""
+
+from firewall.replay.expect import Result, junit_xml, run_expectations
+from firewall.replay.match import EnginesDifferError, match
+from firewall.replay.record import TABLE_HEAD, Record, write_pcapng
+from firewall.replay.run import Difference, EngineName, Options, Replayed, replay
+
+__all__ = [
+    "TABLE_HEAD",
+    "Difference",
+    "EngineName",
+    "EnginesDifferError",
+    "Options",
+    "Record",
+    "Replayed",
+    "Result",
+    "junit_xml",
+    "match",
+    "replay",
+    "run_expectations",
+    "write_pcapng",
+]

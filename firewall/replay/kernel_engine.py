@@ -1,0 +1,185 @@
+"""The kernel engine of a replay: the compiled rules in a network namespace of their own, and each packet's deciding rule as the
+kernel reports it.
+
+The generation that would be enforced stands at the prerouting hook of the namespace, with one addition: where a rule matches, it
+logs its number (`render(..., observe=GROUP)`). Packets come in by taps (`firewall.replay.tap`), reports go out by nfnetlink_log,
+and what the rules let through is dropped right behind them. A policy for another hook is judged at prerouting all the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import Final, Self
+
+from bpf import BpfError
+from firewall import nft
+from firewall.dispatch import base_chain
+from firewall.generation import TABLE, Generation
+from firewall.kernel import Kernel
+from firewall.namespace import Namespace, NamespaceError
+from firewall.plan import Environment, Node, plan
+from firewall.render import render
+from firewall.replay.admission import repair_checksum
+from firewall.replay.arrival import OUTSIDE, Arrival, why_dropped
+from firewall.replay.link import NotIp
+from firewall.replay.nflog import LogOverrunError, LogReader, LogUnavailableError
+from firewall.replay.record import Fate, judged, not_judged
+from firewall.replay.tap import MAC, SENTINEL, Taps
+from rules_dsl.policy import Hook, Policy, judgement
+
+GROUP: Final = 1
+"""NFLOG group; groups belong to the namespace."""
+
+GATHERED: Final = 64
+"""Reports that the kernel gathers before it sends them; as many packets of our own flush the last ones out."""
+
+DRAINED: Final = 512
+"""Frames after which waiting reports are read, so that they do not pile up in the socket."""
+
+LOST_WITHOUT_REASON: Final = "the kernel dropped it before any rule, reason unknown"
+
+_FRAME, _END = 0x02, 0x06
+"""First byte of the source MAC address, whose other five count: frames of the capture, and the packets that end a batch."""
+_FIRST_FRAME: Final = _FRAME << 40
+_UNPROTECTED, _DEFAULT = b"unprotected\0", b"default\0"
+
+_ETHERTYPE = {4: b"\x08\x00", 6: b"\x86\xdd"}
+_END_PACKET = repair_checksum(bytes.fromhex("4500001400000000 40ff0000 0a000001 0a000002"))
+"""A bare IPv4 header."""
+
+_SURROUNDINGS = f"""
+add table inet replay
+add chain inet replay before {{ type filter hook prerouting priority -451; }}
+add rule inet replay before iifname "{SENTINEL}" log prefix "end" group {GROUP} drop
+add chain inet replay after {{ type filter hook prerouting priority -449; policy drop; }}
+"""
+
+
+class EngineUnavailableError(Exception):
+    """The kernel engine cannot run on this machine: one line that says what is missing."""
+
+
+def compiled(policy: Policy, node: Node, vlan_interfaces: Mapping[str, int]) -> Generation:
+    """The generation that a replay of `policy` puts into the kernel. Raises DiagnosticError for what cannot be enforced.
+
+    `vlan_interfaces`: the VLAN interfaces by which packets will come (name -> outermost VLAN id), needed only where the policy
+    tests `vlan.id`."""
+    return render(plan(replace(policy, hook=Hook.PREROUTING), Environment(node, vlan_interfaces)), 1, observe=GROUP)
+
+
+class KernelEngine:
+    """Judges packets by the kernel, with `policy` compiled to `generation`. A context manager: the namespace lives in it.
+
+    Raises EngineUnavailableError, and the kernel's refusals (GenerationError, bpf.VerifierError)."""
+
+    def __init__(self, policy: Policy, generation: Generation, mark: int = 0) -> None:
+        self._policy = policy
+        self._sequence = 0
+        self._rounds = 0
+        self._fates: dict[bytes, Fate] = {}
+        with ExitStack() as opened:
+            try:
+                self._namespace = opened.enter_context(Namespace())
+                self._taps = opened.enter_context(Taps(self._namespace))
+                self._log = opened.enter_context(self._namespace.call(LogReader, GROUP, threshold=GATHERED))
+                self._namespace.call(_install, generation, mark)
+            except (NamespaceError, LogUnavailableError, nft.NftMissingError, nft.NftError, BpfError) as error:
+                raise EngineUnavailableError(f"the kernel engine cannot run here: {error}") from error
+            self._end_tap = self._taps[SENTINEL]
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._opened.close()
+
+    @property
+    def name(self) -> str:
+        return "kernel"
+
+    def judge(self, arrivals: Sequence[Arrival | NotIp]) -> list[Fate]:
+        packets = [arrival for arrival in arrivals if not isinstance(arrival, NotIp)]
+        reports = iter(self._reports_of(packets))
+        known = self._fates
+        fates = []
+        for arrival in arrivals:
+            if isinstance(arrival, NotIp):
+                fates.append(not_judged(arrival.reason))
+                continue
+            report = next(reports)
+            if report:
+                fates.append(known.get(report) or self._fate_of(report))
+            else:
+                fates.append(not_judged(why_dropped(arrival) or LOST_WITHOUT_REASON))
+        return fates
+
+    def _fate_of(self, report: bytes) -> Fate:
+        """The fate that the kernel's whole report of a packet means: the numbers of the rules that matched, in order, and
+        `default` or `unprotected` where no rule ended it. Each part ends in a NUL."""
+        if report == _UNPROTECTED:
+            fate = not_judged(OUTSIDE)
+        else:
+            by_default = report.endswith(_DEFAULT)
+            numbers = report.removesuffix(_DEFAULT).split(b"\0")[:-1]
+            matched = tuple(self._policy.rules[int(number)] for number in numbers)
+            # A rule that ends the evaluation is the last to be reported, or none and then the default.
+            assert [rule.ends for rule in matched] == [False] * (len(matched) - (not by_default)) + [True] * (not by_default), report
+            fate = judged(judgement(self._policy, matched))
+        self._fates[report] = fate
+        return fate
+
+    def _reports_of(self, packets: list[Arrival]) -> list[bytes]:
+        """The report of each packet, empty where no rule saw it. Where reports get lost, fewer packets are sent at once."""
+        if not packets:
+            return []
+        try:
+            return self._inject(packets)
+        except LogOverrunError:
+            if len(packets) == 1:
+                raise EngineUnavailableError("the kernel engine cannot run here: too many rules log one packet") from None
+            half = len(packets) // 2
+            return self._reports_of(packets[:half]) + self._reports_of(packets[half:])
+
+    def _inject(self, packets: list[Arrival]) -> list[bytes]:
+        reports = [b""] * len(packets)
+        write, taps, ethertype = os.write, self._taps, _ETHERTYPE
+        sequence = first = _FIRST_FRAME + self._sequence
+        self._sequence += len(packets)
+        for start in range(0, len(packets), DRAINED):
+            for ip, interface, _ in packets[start : start + DRAINED]:
+                write(taps[interface.name], b"".join((MAC, sequence.to_bytes(6), ethertype[ip[0] >> 4], ip)))
+                sequence += 1
+            self._collect(first, reports)
+        self._rounds += 1
+        end = (_END << 40) + self._rounds
+        for _ in range(GATHERED):
+            write(self._end_tap, b"".join((MAC, end.to_bytes(6), _ETHERTYPE[4], _END_PACKET)))
+        assert self._collect(first, reports, end), "the kernel did not report the packets that end a batch"
+        return reports
+
+    def _collect(self, first: int, reports: list[bytes], end: int | None = None) -> bool:
+        """Adds to `reports` what the kernel has sent; `first` is the source address of the first packet. True if a packet with
+        the source address `end` was among it. Reports of earlier batches are passed over."""
+        count = len(reports)
+        ended = False
+        for mac, prefix in self._log.read():
+            index = int.from_bytes(mac) - first
+            if index < count:
+                if index >= 0:
+                    reports[index] += prefix
+            elif index + first == end:
+                ended = True
+        return ended
+
+
+def _install(generation: Generation, mark: int) -> None:
+    """Puts the generation and its surroundings into the namespace of the calling thread."""
+    nft.run(_SURROUNDINGS + (f"add rule inet replay before meta mark set {mark:#x}\n" if mark else ""))
+    with Kernel() as kernel:
+        kernel.install(generation)
+    nft.run(f'add rule inet {TABLE} {base_chain(Hook.PREROUTING)} log prefix "unprotected" group {GROUP}\n')

@@ -1,0 +1,146 @@
+"""Reads what nftables' `log group N` says of packets: a small reader of nfnetlink_log.
+
+Only a message's prefix and the packet's source MAC address are read, and the kernel is told to send no packet bytes. Formats:
+linux/netfilter/nfnetlink_log.h, linux/netfilter/nfnetlink.h, linux/netlink.h; the order of attributes is that of
+net/netfilter/nfnetlink_log.c, and found out anew for each length of message.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from types import TracebackType
+from typing import Final, Self
+
+NETLINK_NETFILTER: Final = 12
+_SUBSYSTEM_ULOG: Final = 4
+_MESSAGE_PACKET, _MESSAGE_CONFIG = _SUBSYSTEM_ULOG << 8, _SUBSYSTEM_ULOG << 8 | 1
+_NLMSG_ERROR: Final = 2
+_REQUEST_AND_ACK: Final = 1 | 4
+
+_CONFIG_COMMAND, _CONFIG_MODE, _CONFIG_BUFFER_SIZE, _CONFIG_THRESHOLD = 1, 2, 3, 5
+_COMMAND_BIND: Final = 1
+_COPY_META: Final = 1
+"""No byte of the packet's payload is copied."""
+_ATTRIBUTE_PREFIX, _ATTRIBUTE_HARDWARE_ADDRESS = 10, 8
+
+_RECEIVE_BYTES: Final = 64 << 20
+"""Room for reports that wait: half a million of them."""
+_MESSAGES_BYTES: Final = 16_384
+"""Size of the buffer in which the kernel gathers `threshold` messages of about 110 bytes before it sends them."""
+
+_HEAD = struct.Struct("=IH22xH").unpack_from
+"""Length and type of a message, and the length of its second attribute, the prefix: behind the netlink header (16 bytes),
+nfgenmsg (4) and NFULA_PACKET_HDR (8)."""
+_ETHERNET_ADDRESS = struct.pack("=HH", 16, _ATTRIBUTE_HARDWARE_ADDRESS) + b"\0\6\0\0"
+"""What stands in front of an Ethernet address: attribute header, address length (big-endian), padding."""
+
+
+class LogUnavailableError(Exception):
+    """The kernel has no nfnetlink_log, or refuses it; the message says what to do."""
+
+
+class LogOverrunError(Exception):
+    """Reports were lost, because more waited than the socket holds."""
+
+
+class LogReader:
+    """The reports of one NFLOG group in the network namespace of the calling thread, as (source MAC, prefix).
+
+    The kernel sends reports when `threshold` have gathered (or a second has passed): whoever wants the last ones at once sends
+    `threshold` packets more that are logged. Raises LogUnavailableError."""
+
+    def __init__(self, group: int, *, threshold: int = 1, receive_bytes: int = _RECEIVE_BYTES) -> None:
+        self._mac_places: dict[tuple[int, int], int] = {}
+        try:
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        except OSError as error:
+            raise LogUnavailableError(f"no netlink socket for netfilter: {error.strerror}") from error
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, 33, receive_bytes)  # SO_RCVBUFFORCE (asm-generic/socket.h)
+            self._socket.bind((0, 0))
+            self._configure(group, _attribute(_CONFIG_COMMAND, bytes([_COMMAND_BIND])))
+            self._configure(
+                group,
+                _attribute(_CONFIG_MODE, struct.pack(">IBx", 0, _COPY_META))
+                + _attribute(_CONFIG_BUFFER_SIZE, struct.pack(">I", _MESSAGES_BYTES))
+                + _attribute(_CONFIG_THRESHOLD, struct.pack(">I", threshold)),
+            )
+            self._socket.setblocking(False)
+        except OSError as error:
+            self._socket.close()
+            advice = " (modprobe nfnetlink_log)" if error.errno in (errno.EINVAL, errno.EOPNOTSUPP) else ""
+            raise LogUnavailableError(f"nfnetlink_log: {os.strerror(error.errno or 0).lower()}{advice}") from error
+
+    def _configure(self, group: int, attributes: bytes) -> None:
+        body = struct.pack(">BBH", socket.AF_UNSPEC, 0, group) + attributes
+        self._socket.send(struct.pack("=IHHII", 16 + len(body), _MESSAGE_CONFIG, _REQUEST_AND_ACK, 0, 0) + body)
+        answer = self._socket.recv(4096)
+        kind, code = struct.unpack_from("=H10xi", answer, 4)
+        assert kind == _NLMSG_ERROR
+        if code:
+            raise OSError(-code, os.strerror(-code))
+
+    def read(self) -> list[tuple[bytes, bytes]]:
+        """All reports that wait, oldest first: (6 bytes of source MAC address, prefix with its final NUL). Does not block.
+
+        Raises LogOverrunError where some were lost since the last call; those that wait stay to be read."""
+        reports: list[tuple[bytes, bytes]] = []
+        receive = self._socket.recv
+        while True:
+            try:
+                data = receive(1 << 18)
+            except BlockingIOError:
+                return reports
+            except OSError as error:
+                if error.errno == errno.ENOBUFS:
+                    raise LogOverrunError from error
+                raise
+            self._parse(data, reports)
+
+    def _parse(self, data: bytes, reports: list[tuple[bytes, bytes]]) -> None:
+        """Appends the reports in one datagram of messages."""
+        places, add, at = self._mac_places, reports.append, 0
+        end = len(data) - 30  # NLMSG_DONE, which ends a batch, is shorter than any report
+        while at <= end:
+            length, kind, prefix_length = _HEAD(data, at)
+            if kind == _MESSAGE_PACKET:
+                # The same lengths mean the same layout; should they not, the bytes in front of the address say so.
+                place = at + places.get((length, prefix_length), 0)
+                if data[place - 8 : place] != _ETHERNET_ADDRESS:
+                    found = _layout(data, at, length)
+                    places[length, prefix_length] = found
+                    place = at + found
+                add((data[place : place + 6], data[at + 32 : at + 28 + prefix_length]))
+            at += length + 3 & ~3
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _layout(data: bytes, start: int, length: int) -> int:
+    """The offset, in the message at `start`, of the source MAC address. Every report has one and a prefix: the only packets that
+    meet these rules came in by Ethernet, and the only rules are ours."""
+    place = start + 20
+    seen: list[int] = []
+    while place + 4 <= start + length:
+        size, kind = struct.unpack_from("=HH", data, place)
+        seen.append(kind & 0x7FFF)
+        if seen[-1] == _ATTRIBUTE_HARDWARE_ADDRESS:
+            assert seen[1] == _ATTRIBUTE_PREFIX, f"nfnetlink_log's attributes come as {seen}"
+            return place + 8 - start
+        place += size + 3 & ~3
+    raise AssertionError(f"nfnetlink_log reported a packet without a source address: attributes {seen}")
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    length = 4 + len(value)
+    return struct.pack("=HH", length, kind) + value + bytes(-length % 4)

@@ -1,0 +1,162 @@
+"""A replay: a capture's frames through one engine, or through both and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, assert_never
+
+from firewall.capture import CaptureError, Frame, read
+from firewall.plan import Node, enforceable
+from firewall.replay.arrival import Arrival, arrival_of
+from firewall.replay.link import NotIp
+from firewall.replay.record import Fate, Record
+from firewall.replay.reference_engine import ReferenceEngine
+from rules_dsl.diagnostics import DiagnosticError
+from rules_dsl.expression import FieldValue, operand_of, root_of, tests_of
+from rules_dsl.policy import Policy
+
+EngineName = Literal["kernel", "reference", "both"]
+
+BATCH = 4096
+"""Frames judged at once."""
+
+
+class Engine(Protocol):
+    """What judges packets; `name` stands in its records."""
+
+    @property
+    def name(self) -> str: ...
+
+    def judge(self, arrivals: Sequence[Arrival | NotIp]) -> list[Fate]:
+        """The fate of each, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a replay is told besides the policy and the capture."""
+
+    node: Node = field(default_factory=Node)
+    """The node in whose place packets are judged (`cf.colo.name`, `cf.colo.region`)."""
+    mark: int = 0
+    """The mark that every packet carries (`meta.mark`)."""
+
+
+DEFAULTS = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A frame on which the engines do not agree; a fault of ours."""
+
+    frame: int
+    kernel: Record
+    reference: Record
+
+    def __str__(self) -> str:
+        return f"frame {self.frame}: the kernel says {_words(self.kernel)}, the reference {_words(self.reference)}"
+
+
+def _words(record: Record) -> str:
+    if record.verdict is None:
+        return f"not judged ({record.reason})"
+    return f"{record.verdict} ({record.outcome})" + (f' by "{record.rule}"' if record.rule is not None else "")
+
+
+class Replayed(NamedTuple):
+    frame: Frame
+    record: Record
+    """By the engine asked for; of both the kernel's, and `engine` is "both" where they agree."""
+    difference: Difference | None = None
+
+
+def replay(
+    policy: Policy, source: Path | Sequence[Frame], engine: EngineName = "kernel", options: Options = DEFAULTS
+) -> Iterator[Replayed]:
+    """Judges every frame of a capture, in order, as an iterator that holds a few thousand frames at a time.
+
+    A capture that is cut or damaged raises CaptureError after its last whole frame. Raises also, before the first frame, what the
+    engine raises: EngineUnavailableError, DiagnosticError for rules that cannot be enforced yet."""
+    with ExitStack() as opened:
+        match engine:
+            case "kernel":
+                one = opened.enter_context(_kernel(policy, source, options))
+                for frames, arrivals in _batches(source):
+                    yield from map(Replayed, frames, _records(one, frames, one.judge(arrivals)))
+            case "reference":
+                one = opened.enter_context(_reference(policy, options))
+                for frames, arrivals in _batches(source):
+                    yield from map(Replayed, frames, _records(one, frames, one.judge(arrivals)))
+            case "both":
+                kernel = opened.enter_context(_kernel(policy, source, options))
+                reference = opened.enter_context(_reference(policy, options))
+                for frames, arrivals in _batches(source):
+                    yield from map(_compared, frames, kernel.judge(arrivals), reference.judge(arrivals))
+            case _:
+                assert_never(engine)
+
+
+def _records(engine: Engine, frames: Sequence[Frame], fates: Iterable[Fate]) -> Iterator[Record]:
+    name = engine.name
+    return (Record(frame.number, fate, name) for frame, fate in zip(frames, fates, strict=True))
+
+
+def _compared(frame: Frame, kernel: Fate, reference: Fate) -> Replayed:
+    if kernel[:3] == reference[:3]:
+        return Replayed(frame, Record(frame.number, kernel, "both"))
+    record = Record(frame.number, kernel, "kernel")
+    return Replayed(frame, record, Difference(frame.number, record, Record(frame.number, reference, "reference")))
+
+
+def _frames_of(source: Path | Sequence[Frame]) -> Iterable[Frame]:
+    return read(source) if isinstance(source, Path) else source
+
+
+def _batches(source: Path | Sequence[Frame]) -> Iterator[tuple[list[Frame], list[Arrival | NotIp]]]:
+    """The frames, BATCH at a time, with their arrivals. What a damaged capture holds comes before its CaptureError."""
+    frames: list[Frame] = []
+    arrivals: list[Arrival | NotIp] = []
+    try:
+        for frame in _frames_of(source):
+            frames.append(frame)
+            arrivals.append(arrival_of(frame))
+            if len(frames) == BATCH:
+                yield frames, arrivals
+                frames, arrivals = [], []
+    except CaptureError:
+        yield frames, arrivals
+        raise
+    yield frames, arrivals
+
+
+def _kernel(policy: Policy, source: Path | Sequence[Frame], options: Options) -> AbstractContextManager[Engine]:
+    from firewall.replay.kernel_engine import KernelEngine, compiled  # noqa: PLC0415 (needs what the reference does not)
+
+    vlan_interfaces = _vlan_interfaces(source) if _tests_vlan(policy) else {}
+    return KernelEngine(policy, compiled(policy, options.node, vlan_interfaces), options.mark)
+
+
+def _reference(policy: Policy, options: Options) -> AbstractContextManager[Engine]:
+    if diagnostics := enforceable(policy):
+        raise DiagnosticError(tuple(diagnostics))
+    return ReferenceEngine(policy, options.node, options.mark)
+
+
+def _tests_vlan(policy: Policy) -> bool:
+    roots = (root_of(operand_of(test)) for rule in policy.active_rules for test in tests_of(rule.predicate))
+    return any(isinstance(root, FieldValue) and root.field.name == "vlan.id" for root in roots)
+
+
+def _vlan_interfaces(source: Path | Sequence[Frame]) -> dict[str, int]:
+    """The VLAN interfaces by which the frames will come: name -> outermost VLAN id. A damaged capture is read as far as it goes."""
+    found: dict[str, int] = {}
+    try:
+        for frame in _frames_of(source):
+            arrival = arrival_of(frame)
+            if isinstance(arrival, Arrival) and arrival.interface.vlan is not None:
+                found[arrival.interface.name] = arrival.interface.vlan
+    except CaptureError:
+        pass  # raised again by the pass that judges
+    return found

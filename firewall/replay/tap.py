@@ -1,0 +1,93 @@
+"""The interfaces of a replay: one tap device per interface and VLAN stack of the capture, in a namespace of the replay's own.
+
+A frame is written with its place in the replay as its source MAC address, which no rule can see and every log report gives back.
+The write returns when the kernel's receive path is through, prerouting included.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import socket
+import struct
+from hashlib import blake2s
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from firewall.namespace import NAME_MAX, Namespace
+
+SENTINEL: Final = "mantlet~end"
+"""The interface by which the replay's own packets come in."""
+
+MAC: Final = bytes.fromhex("020000000001")
+"""Of every tap: a frame for another address would be dropped before any rule."""
+
+_FORBIDDEN = re.compile(r"[/:%\s\x00-\x1f]")
+"""What the kernel does not take in an interface's name (net/core/dev.c, dev_valid_name; `%` would be a pattern)."""
+
+
+class Interface(NamedTuple):
+    """Where frames of a capture come in."""
+
+    name: str
+    """As rules see it in `interface.in`."""
+    vlan: int | None
+    """The outermost VLAN id, as rules see it in `vlan.id`."""
+
+
+def interface_of(name: str, vlan: tuple[int, ...]) -> Interface:
+    """The interface for frames captured at `name` with these VLAN tags (outermost first): `eth0`, `eth0.10`, `eth0.100.200`.
+
+    A name that is no interface name in Linux (Windows' `\\Device\\NPF_{...}`, more than 15 bytes) gets its bad characters as
+    `_`, is cut, and ends in `~` and five hex digits that tell it from others cut to the same."""
+    full = ".".join((name, *map(str, vlan)))
+    usable = _FORBIDDEN.sub("_", full)
+    if usable != full or len(full.encode()) > NAME_MAX or full in (".", "..", SENTINEL):
+        digest = blake2s(full.encode()).hexdigest()[:5]
+        usable = f"{usable.encode()[: NAME_MAX - 6].decode(errors='ignore')}~{digest}"
+    return Interface(usable, vlan[0] if vlan else None)
+
+
+class Taps(dict[str, int]):
+    """Interface name -> file descriptor on which one write is one frame received; a tap is made when it is first asked for.
+
+    The taps have no address and, as far as they can be told, say nothing of themselves. A context manager: the taps go with it.
+    Raises NamespaceError."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        super().__init__()
+        self._namespace = namespace
+        namespace.call(_silence)
+
+    def __missing__(self, name: str) -> int:
+        if name == "lo":
+            self._namespace.call(_rename, "lo", "mantlet~lo")
+        self[name] = self._namespace.tap(name, mac=MAC)
+        return self[name]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        for file in self.values():
+            os.close(file)
+        self.clear()
+
+
+def _silence() -> None:
+    """Interfaces to come take IPv6, and neither make themselves an address nor ask for a router."""
+    for name, value in (("disable_ipv6", 0), ("addr_gen_mode", 1), ("accept_ra", 0), ("router_solicitations", 0), ("accept_dad", 0)):
+        for scope in ("all", "default"):
+            setting = Path("/proc/sys/net/ipv6/conf") / scope / name
+            # Without IPv6 in the kernel there is nothing to set; where /proc/sys is read-only the kernel's own defaults serve.
+            if setting.exists() and os.access(setting, os.W_OK):
+                setting.write_text(str(value))
+
+
+def _rename(old: str, new: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        flags = struct.pack("=16sH14x", old.encode(), 0)
+        fcntl.ioctl(control, 0x8914, flags)  # SIOCSIFFLAGS: down
+        fcntl.ioctl(control, 0x8923, struct.pack("=16s16s8x", old.encode(), new.encode()))  # SIOCSIFNAME
