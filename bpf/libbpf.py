@@ -14,7 +14,6 @@ import os
 import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -412,10 +411,12 @@ def libbpf() -> Libbpf:
             return _open(named)
         except OSError as error:
             raise BpfError(f"{ENVIRONMENT}={named} cannot be loaded: {error}") from error
-    for candidate in (SYSTEM_LIBRARY, wheel_library()):
-        if candidate is not None:
-            with contextlib.suppress(OSError):
-                return _open(candidate)
+    with contextlib.suppress(OSError):
+        return _open(SYSTEM_LIBRARY)
+    in_wheel = wheel_library()
+    if in_wheel is not None:
+        with contextlib.suppress(OSError):
+            return _open(in_wheel)
     raise BpfError(
         f"libbpf is missing: install {SYSTEM_LIBRARY} (Debian: `apt install libbpf1`), "
         f"or `pip install {WHEEL}`, or set {ENVIRONMENT} to the path of a libbpf"
@@ -432,6 +433,8 @@ def _open(path: str) -> Libbpf:
 
 def wheel_library() -> str | None:
     """The shared object of the distribution pylibbpf, None where that is not installed. (Importing it would pull in LLVM.)"""
+    from importlib import metadata  # noqa: PLC0415 - 40 ms, and hardly ever needed
+
     try:
         files = metadata.files(WHEEL) or []
     except metadata.PackageNotFoundError:
