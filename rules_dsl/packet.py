@@ -24,7 +24,13 @@ BYTES_TO_WALK: Mapping[int, int] = MappingProxyType({HOP_BY_HOP: 2, ROUTING: 4, 
 FURTHEST_TRANSPORT = 65535
 """The bound of the walk: a transport header that would begin beyond this offset is not found (nft keeps the offset in 16 bits)."""
 
-TCP, UDP = PROTOCOL_NUMBER[Header.TCP], PROTOCOL_NUMBER[Header.UDP]
+_TRANSPORT_HEADERS: Mapping[int, Mapping[int, Header]] = MappingProxyType(
+    {
+        4: {number: header for header, number in PROTOCOL_NUMBER.items() if header is not Header.ICMPV6},
+        6: {number: header for header, number in PROTOCOL_NUMBER.items() if header is not Header.ICMP},
+    }
+)
+"""IP version and protocol number to the transport header; each ICMP belongs to one version only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +117,14 @@ class Packet:
                 return 0 if self.version == 6 else None
             case Header.FRAGMENT:
                 return self.layout.fragment
-            case Header.ICMP if self.version == 6:
-                return None
-            case Header.ICMPV6 if self.version == 4:
-                return None
             case _:
-                layout = self.layout
-                return layout.transport if layout.protocol == PROTOCOL_NUMBER[header] else None
+                return self.layout.transport if self.transport_header is header else None
+
+    @property
+    def transport_header(self) -> Header | None:
+        """The transport header that the packet's protocol names, if it is one of the catalogue's."""
+        protocol = self.layout.protocol
+        return None if protocol is None else _TRANSPORT_HEADERS[self.version].get(protocol)
 
     @property
     def layout(self) -> Layout:
@@ -259,24 +266,22 @@ def _gre_payload(packet: Packet) -> bytes | None:
 
 
 def _payload(packet: Packet) -> bytes | None:
-    layout = packet.layout
-    if layout.transport is None:
+    start = packet.layout.transport
+    if start is None:
         return None
-    for header, number in PROTOCOL_NUMBER.items():
-        if number != layout.protocol or packet.offset_of(header) is None:
-            continue
-        match header:
-            case Header.TCP:
-                return _tcp_payload(packet)
-            case Header.UDP:
-                return _udp_payload(packet)
-            case Header.GRE:
-                return _gre_payload(packet)
-            case _:
-                whole = packet.transport(header)
-                return None if whole is None else whole[HEADER_BYTES[header] :]
-    # A last extension header that runs past the packet's end leaves nothing to follow it.
-    return packet.data[layout.transport :] if layout.transport <= len(packet.data) else None
+    match packet.transport_header:
+        case Header.TCP:
+            return _tcp_payload(packet)
+        case Header.UDP:
+            return _udp_payload(packet)
+        case Header.GRE:
+            return _gre_payload(packet)
+        case None:
+            # A last extension header that runs past the packet's end leaves nothing to follow it.
+            return packet.data[start:] if start <= len(packet.data) else None
+        case header:
+            whole = packet.transport(header)
+            return None if whole is None else whole[HEADER_BYTES[header] :]
 
 
 def _is_fragment(packet: Packet) -> bool | None:
@@ -288,14 +293,16 @@ def _is_fragment(packet: Packet) -> bool | None:
 
 
 def _first_ip_option(packet: Packet) -> int | None:
-    if packet.version == 6 or packet.data[0] & 15 <= 5 or len(packet.data) <= 20:
+    if packet.version == 6 or len(packet.data) <= 20 or packet.data[0] & 15 <= 5:
         return None
     return packet.data[20]
 
 
 def _is_checksum_valid(packet: Packet) -> bool:
+    if packet.version == 6 or len(packet.data) < 20:
+        return False
     length = (packet.data[0] & 15) * 4
-    return packet.version == 4 and 20 <= length <= len(packet.data) and ones_complement_sum(packet.data[:length]) == 0xFFFF
+    return 20 <= length <= len(packet.data) and ones_complement_sum(packet.data[:length]) == 0xFFFF
 
 
 def ones_complement_sum(data: bytes) -> int:

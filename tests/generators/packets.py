@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 from generators.pools import COLOS, INTERFACES, MARKS, PORTS, V4_ADDRESSES, V6_ADDRESSES, V6_GROUPS, VLAN_IDS, WORDS
 
-from firewall.replay.admission import repair_checksum
-from rules_dsl.packet import Place
+from rules_dsl.packet import Place, ones_complement_sum
 
 Transport = tuple[int, list[bytes]]
 """A protocol number and its bytes in pieces; between two pieces a header ends."""
@@ -82,7 +81,16 @@ def damaged(rng: random.Random, whole: bytes) -> bytes:
                 data[0] = rng.choice((0x44, 0x45, 0x46, 0x4F, 0x50, 0x60, 0x65, 0x75, rng.randrange(256)))
             case _:
                 pass
-    return repair_checksum(bytes(data)) if rng.random() < 0.75 else bytes(data)
+    return with_checksum(bytes(data)) if rng.random() < 0.75 else bytes(data)
+
+
+def with_checksum(data: bytes) -> bytes:
+    """`data` with a right IPv4 header checksum, if it has a whole IPv4 header."""
+    length = (data[0] & 15) * 4 if data else 0
+    if not data or data[0] >> 4 != 4 or not 20 <= length <= len(data):
+        return data
+    cleared = data[:10] + bytes(2) + data[12:]
+    return data[:10] + (0xFFFF - ones_complement_sum(cleared[:length])).to_bytes(2, "big") + data[12:]
 
 
 def hop_by_hop_options(rng: random.Random) -> bytes:
@@ -132,7 +140,7 @@ def _ipv4(rng: random.Random, protocol: int, pieces: list[bytes]) -> bytes:
     header += (20 + len(options) + len(rest)).to_bytes(2, "big") + _u16(rng) + flags.to_bytes(2, "big")
     header += bytes([rng.choice((0, 1, 5, 64, 128, 255, rng.randrange(256))), protocol, 0, 0])
     header += rng.choice(V4_ADDRESSES).to_bytes(4, "big") + rng.choice(V4_ADDRESSES).to_bytes(4, "big")
-    return repair_checksum(header + options + rest)
+    return with_checksum(header + options + rest)
 
 
 def _ipv4_options(rng: random.Random) -> bytes:
