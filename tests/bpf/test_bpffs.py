@@ -15,6 +15,9 @@ from bpf import bpffs
 from bpf.libbpf import BpfError
 
 
+pytestmark = pytest.mark.kernel
+
+
 @pytest.fixture
 def file_system(tmp_path: Path) -> Iterator[Path]:
     """A BPF file system of this test's own, in a place with a blank in its name."""

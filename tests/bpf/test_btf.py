@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import struct
 
+import pytest
+
 from bpf.assembler import Assembler
 from bpf.btf import debug_info
 from bpf.image import Function, FunctionKind, ProgramImage, ProgramKind
@@ -97,5 +99,6 @@ def test_a_function_without_a_line_gets_its_name() -> None:
     assert (slot, _string(strings, file), _string(strings, text), line) == (0, "plain", "plain", 0)
 
 
+@pytest.mark.kernel
 def test_the_kernel_takes_it() -> None:
     os.close(libbpf().btf_load(debug_info(_example()).btf))

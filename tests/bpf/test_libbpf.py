@@ -16,6 +16,8 @@ from bpf.image import MapKind, MapSpec
 from bpf.libbpf import BpfError, Libbpf, libbpf
 from bpf.maps import create_map
 
+pytestmark = pytest.mark.kernel
+
 ROOT = Path(__file__).parents[2]
 LOAD = """
 import sys

@@ -22,6 +22,8 @@ from bpf.isa import R0, R1, R2, R3, R4, R5, R6, R10, Alu, Condition, Helper
 from bpf.libbpf import BpfError
 from bpf.program import Program, VerifierError, load, open_pinned
 
+pytestmark = pytest.mark.kernel
+
 IPV4 = bytes.fromhex("45000014000000004011 0000 c0000201 c0000202")
 IPV6 = bytes.fromhex("6000000000003b40") + b"\x20" * 32
 

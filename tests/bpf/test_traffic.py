@@ -15,6 +15,8 @@ import pytest
 from bpf.libbpf import BpfError
 from bpf.traffic import one_packet, trace
 
+pytestmark = pytest.mark.kernel
+
 RULES = """
 table inet seen {
     chain pre {
