@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from bpf import bpffs
 from bpf.libbpf import BpfError
 
-
 pytestmark = pytest.mark.kernel
 
 
