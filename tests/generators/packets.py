@@ -17,20 +17,23 @@ Transport = tuple[int, list[bytes]]
 """A protocol number and its bytes in pieces; between two pieces a header ends."""
 
 
-def packet(rng: random.Random, *, padding: bool = False) -> bytes:
-    """One IP packet, from its IP header; with `padding`, some have bytes behind the IP length, as a short Ethernet frame has."""
-    protocol, pieces = _transport(rng)
-    make = _ipv4 if rng.random() < 0.5 else _ipv6
-    if rng.random() < 0.8:  # seldom the other family's ICMP
-        protocol = {_ipv4: {58: 1}, _ipv6: {1: 58}}[make].get(protocol, protocol)
-    data = make(rng, protocol, pieces)
-    if padding and rng.random() < 0.15:
-        data += rng.choice((b"\x00", b"\x00" * 20, b"evil", rng.randbytes(rng.randint(1, 46))))
-    return data
+def packet(rng: random.Random, *, padding: bool = False, longest: int = 65535) -> bytes:
+    """One IP packet of at most `longest` bytes (1 KiB or more), from its IP header; with `padding`, some have bytes behind the IP
+    length, as a short Ethernet frame has."""
+    while True:
+        protocol, pieces = _transport(rng)
+        make = _ipv4 if rng.random() < 0.5 else _ipv6
+        if rng.random() < 0.8:  # seldom the other family's ICMP
+            protocol = {_ipv4: {58: 1}, _ipv6: {1: 58}}[make].get(protocol, protocol)
+        data = make(rng, protocol, pieces)
+        if padding and rng.random() < 0.15:
+            data += rng.choice((b"\x00", b"\x00" * 20, b"evil", rng.randbytes(rng.randint(1, 46))))
+        if len(data) <= longest:
+            return data
 
 
-def packets(rng: random.Random, count: int, *, padding: bool = False) -> list[bytes]:
-    return [packet(rng, padding=padding) for _ in range(count)]
+def packets(rng: random.Random, count: int, *, padding: bool = False, longest: int = 65535) -> list[bytes]:
+    return [packet(rng, padding=padding, longest=longest) for _ in range(count)]
 
 
 def place(rng: random.Random) -> Place:
