@@ -96,7 +96,7 @@ def test_logic(expression: Expression, expected: bool) -> None:
     assert holds(expression, PACKET) is expected
 
 
-ABSENT = {
+ABSENT: dict[str, Expression] = {
     "number": InRanges(field("tcp.dstport"), ((0, 65535),)),
     "bits": AnyBit(field("tcp.flags"), 0xFF),
     "flag": IsTrue(FIELDS["tcp.flags.syn"]),
