@@ -1,7 +1,21 @@
-"""The payload side: from a predicate to verified, pinned eBPF. It knows the language, not nftables."""
+"""The payload side: from a predicate to a verified, pinned eBPF program."""
+
+from __future__ import annotations
 
 from bpf.image import ProgramImage
 from bpf.libbpf import BpfError
+from bpf.lower import compile_program
 from bpf.program import Program, VerifierError, load, open_pinned
+from bpf.refusal import LoweringError, refusal
 
-__all__ = ["BpfError", "Program", "ProgramImage", "VerifierError", "load", "open_pinned"]
+__all__ = [
+    "BpfError",
+    "LoweringError",
+    "Program",
+    "ProgramImage",
+    "VerifierError",
+    "compile_program",
+    "load",
+    "open_pinned",
+    "refusal",
+]

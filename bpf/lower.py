@@ -1,0 +1,321 @@
+"""From a predicate to a program: the logic between the tests, and what they share.
+
+Logic is control flow: each test goes to one of two places. A fact (lower_facts) is found out in front of the first test that needs it
+where another one may need it later, so a packet pays for it at most once, and only if a test is reached that asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, assert_never
+
+from bpf import search
+from bpf.assembler import Assembler
+from bpf.codegen import generate
+from bpf.describe import describe
+from bpf.image import FunctionKind, ProgramImage
+from bpf.ir import Function, Label, Value
+from bpf.isa import STACK_SIZE, Alu, Condition
+from bpf.lower_bytes import lower_bytes, piece_of
+from bpf.lower_facts import LIBRARY, Fact, Work, facts_of
+from bpf.lower_numbers import (
+    is_extension_set,
+    lower_addresses,
+    lower_any_bit,
+    lower_extension_set,
+    lower_flag,
+    lower_ranges,
+    number_of_field,
+    number_of_slice,
+)
+from bpf.refusal import LoweringError, refusal
+from bpf.tables import Tables
+from rules_dsl.expression import (
+    All,
+    And,
+    AnyBit,
+    BitSlice,
+    CompareBytes,
+    Const,
+    Contains,
+    EndsWith,
+    Expression,
+    FieldValue,
+    InAddresses,
+    InRanges,
+    InStrings,
+    IntOperand,
+    IsTrue,
+    Length,
+    Matches,
+    Not,
+    Or,
+    StartsWith,
+    Test,
+    Wildcard,
+    Xor,
+    tests_of,
+)
+
+PART_WEIGHT: Final = 400
+"""Tests that one function holds; more are divided among functions, as a branch reaches 32,768 instructions."""
+_INLINE_WEIGHT: Final = 4
+"""Where a function is divided, so few tests are not worth one of their own."""
+
+
+def compile_program(name: str, predicate: Expression, *, source: str = "") -> ProgramImage:
+    """A socket-filter program that returns 1 where `predicate` holds for the packet (from its IP header on), else 0.
+
+    `name` is the rule's, which the program's source lines bear; `source` names the file they are of. Nothing is loaded. Raises
+    LoweringError for a test that eBPF cannot do (see `refusal`), or whose tables would be too large."""
+    for test in tests_of(predicate):
+        reason = refusal(test)
+        if reason is not None:
+            raise LoweringError(test, reason)
+    lowering = _Lowering(name, Tables(), set())
+    functions = [lowering.function(FunctionKind.PROGRAM, name, predicate)]
+    functions += lowering.parts
+    functions += _library(lowering)
+    assembler = Assembler(name, source=source)
+    if lowering.tables.data:
+        assembler.map(lowering.tables.spec())
+    assembler.line(name)
+    depths = {}
+    for function in functions:
+        if function.kind is FunctionKind.GLOBAL_SUBPROGRAM and not function.name.startswith("part"):
+            assembler.line(function.name)
+        depths[function.name] = generate(function, assembler)
+    assert max(depths.values()) <= STACK_SIZE
+    return assembler.assemble()
+
+
+def _library(lowering: _Lowering) -> Iterator[Function]:
+    wanted = set(lowering.called)
+    for name in lowering.called & LIBRARY.keys():
+        wanted.update(LIBRARY[name][1])
+    for name, (build, _) in LIBRARY.items():
+        if name in wanted:
+            yield from build()
+    if search.SCAN in wanted:
+        yield from search.scan(lowering.tables)
+
+
+@dataclass(slots=True)
+class _Lowering:
+    """One program under construction."""
+
+    name: str
+    tables: Tables
+    called: set[str]
+    parts: list[Function] = field(default_factory=list)
+    _needs: dict[int, tuple[Fact, ...]] = field(default_factory=dict)
+    """By id of the expression, which the predicate keeps alive."""
+
+    def function(self, kind: FunctionKind, name: str, predicate: Expression) -> Function:
+        """A function that returns whether the predicate holds."""
+        code = Function(name, kind, 1 if kind is FunctionKind.PROGRAM else 4)
+        work = Work(code, self.tables, self.called)
+        yes, no = code.label(), code.label()
+        self._lower(work, predicate, yes, no)
+        code.place(yes)
+        code.give(1)
+        code.place(no)
+        code.give(0)
+        return code
+
+    def _lower(self, work: Work, expression: Expression, yes: Label, no: Label) -> None:
+        """Go to `yes` where the expression holds, else to `no`."""
+        code = work.code
+        match expression:
+            case Const(value):
+                code.jump(yes if value else no)
+            case Not(item):
+                self._lower(work, item, no, yes)
+            case And() | Or() if weight(expression) > PART_WEIGHT:
+                self._lower_parts(work, expression, yes, no)
+            case And(items):
+                self._lower_items(work, items, going_on=yes, done=no, conjunction=True)
+            case Or(items):
+                self._lower_items(work, items, going_on=no, done=yes, conjunction=False)
+            case Xor(left, right):
+                self._lower_xor(work, left, right, yes, no)
+            case _:
+                for fact in self._need(expression):
+                    if fact not in work.facts:
+                        work.find(fact)
+                code.line(f"{self.name}: {describe(expression)}")
+                _lower_test(work, expression, yes, no)
+
+    def _lower_items(self, work: Work, items: Sequence[Expression], *, going_on: Label, done: Label, conjunction: bool) -> None:
+        known = dict(work.facts)
+        for index, item in enumerate(items):
+            self._find_shared(work, item, items[index + 1 :])
+            following = work.code.label()
+            outer = dict(work.facts)
+            if conjunction:
+                self._lower(work, item, following, done)
+            else:
+                self._lower(work, item, done, following)
+            work.facts = outer
+            work.code.place(following)
+        work.code.jump(going_on)
+        work.facts = known
+
+    def _lower_parts(self, work: Work, expression: And | Or, yes: Label, no: Label) -> None:
+        """Small items in functions of their own, as many in each as fit; an item that is too large itself is divided here."""
+        code = work.code
+        conjunction = isinstance(expression, And)
+        for group in _groups(expression.items):
+            following = code.label()
+            places = (following, no) if conjunction else (yes, following)
+            joined: Expression = group[0] if len(group) == 1 else type(expression)(tuple(group))
+            if weight(joined) > PART_WEIGHT or weight(joined) <= _INLINE_WEIGHT:
+                outer = dict(work.facts)
+                self._lower(work, joined, *places)
+                work.facts = outer
+            else:
+                name = f"part{len(self.parts) + 1}"
+                self.parts.append(Function(name, FunctionKind.GLOBAL_SUBPROGRAM, 4))
+                self.parts[-1] = self.function(FunctionKind.GLOBAL_SUBPROGRAM, name, joined)
+                code.line(self.name)
+                code.branch(Condition.NE, code.call(name, work.context, 0, 0, 0), 0, places[0])
+                code.jump(places[1])
+            code.place(following)
+        code.jump(yes if conjunction else no)
+
+    def _lower_xor(self, work: Work, left: Expression, right: Expression, yes: Label, no: Label) -> None:
+        """The first side's truth is kept as the packet's length, or one more: numbers that the verifier knows nothing of, so that it
+        need not follow the second side twice. The side that keeps more such numbers goes first."""
+        if pending(right) > pending(left):
+            left, right = right, left
+        code = work.code
+        known = dict(work.facts)
+        self._find_shared(work, left, (right,))
+        outer = dict(work.facts)
+        kept, was_true, was_false, second = code.value(), code.label(), code.label(), code.label()
+        self._lower(work, left, was_true, was_false)
+        work.facts = outer
+        code.place(was_true)
+        code.set(kept, code.packet_length(work.context))
+        code.jump(second)
+        code.place(was_false)
+        code.set(kept, code.packet_length(work.context))
+        code.update(Alu.ADD, kept, 1)
+        code.place(second)
+        is_true, is_false = code.label(), code.label()
+        self._lower(work, right, is_true, is_false)
+        code.place(is_true)
+        code.branch(Condition.EQ, kept, code.packet_length(work.context), no)
+        code.jump(yes)
+        code.place(is_false)
+        code.branch(Condition.EQ, kept, code.packet_length(work.context), yes)
+        code.jump(no)
+        work.facts = known
+
+    def _find_shared(self, work: Work, item: Expression, later: Sequence[Expression]) -> None:
+        """Find out what `item` needs and a later one too, unless known."""
+        wanted = set().union(*(self._need(other) for other in later))
+        for fact in self._need(item):
+            if fact in wanted and fact not in work.facts:
+                work.find(fact)
+
+    def _need(self, expression: Expression) -> tuple[Fact, ...]:
+        """The facts that the expression's tests need, each behind what it needs itself."""
+        key = id(expression)
+        if key not in self._needs:
+            match expression:
+                case Const():
+                    facts: tuple[Fact, ...] = ()
+                case Not(item):
+                    facts = self._need(item)
+                case And(items) | Or(items):
+                    # Large ones are divided into functions that find out for themselves.
+                    facts = () if weight(expression) > PART_WEIGHT else _joined(self._need(item) for item in items)
+                case Xor(left, right):
+                    facts = _joined((self._need(left), self._need(right)))
+                case _:
+                    facts = facts_of(expression)
+            self._needs[key] = facts
+        return self._needs[key]
+
+
+def _joined(needs: Iterable[tuple[Fact, ...]]) -> tuple[Fact, ...]:
+    return tuple(dict.fromkeys(fact for facts in needs for fact in facts))
+
+
+def _groups(items: Sequence[Expression]) -> list[list[Expression]]:
+    """The items in order, in groups of at most PART_WEIGHT; an item above that is a group by itself."""
+    groups: list[list[Expression]] = []
+    room = 0
+    for item in items:
+        if weight(item) > room:
+            groups.append([])
+            room = PART_WEIGHT
+        groups[-1].append(item)
+        room -= weight(item)
+    return groups
+
+
+def weight(expression: Expression) -> int:
+    """Roughly the instructions that the expression becomes, in tests."""
+    total = 0
+    for test in tests_of(expression):
+        match test:
+            case InRanges(_, ranges):
+                total += 1 + min(len(ranges), 24) // 8
+            case InAddresses():
+                total += 8
+            case _:
+                total += 2
+    return total
+
+
+def pending(expression: Expression) -> int:
+    """How many sides of exclusive ors are kept at a time while the expression is evaluated."""
+    match expression:
+        case Not(item):
+            return pending(item)
+        case And(items) | Or(items):
+            return max(map(pending, items), default=0)
+        case Xor(left, right):
+            low, high = sorted((pending(left), pending(right)))
+            return max(low + 1, high)
+        case _:
+            return 0
+
+
+def _lower_test(work: Work, test: Test, yes: Label, no: Label) -> None:
+    match test:
+        case IsTrue(known):
+            lower_flag(work, known, yes, no)
+        case InRanges() | AnyBit() if is_extension_set(test.operand):
+            lower_extension_set(work, test, every=False, yes=yes, no=no)
+        case All(InRanges() | AnyBit() as inner) if is_extension_set(inner.operand):
+            lower_extension_set(work, inner, every=True, yes=yes, no=no)
+        case InRanges(operand, ranges):
+            lower_ranges(work, _number(work, operand, no), ranges, yes, no)
+        case AnyBit(operand, mask):
+            lower_any_bit(work, _number(work, operand, no), mask, yes, no)
+        case InAddresses():
+            lower_addresses(work, test, yes, no)
+        case CompareBytes() | InStrings() | Contains() | StartsWith() | EndsWith() | Wildcard():
+            lower_bytes(work, test, yes, no)
+        case All(inner):  # of a field of one value
+            _lower_test(work, inner, yes, no)
+        case Matches():
+            raise AssertionError("refused before")
+        case _:
+            assert_never(test)
+
+
+def _number(work: Work, operand: IntOperand, absent: Label) -> Value:
+    match operand:
+        case FieldValue(known):
+            return number_of_field(work, known, absent)
+        case BitSlice():
+            return number_of_slice(work, operand, absent)
+        case Length(of):
+            return piece_of(work, of, absent).length
+        case _:
+            assert_never(operand)

@@ -1,0 +1,167 @@
+"""Lowering of tests on bytes: payloads, parts of them, in either case.
+
+Equality with a short constant is compared in words; everything else runs an automaton over the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from bpf import automaton, headers
+from bpf.automaton import Automaton, Fold
+from bpf.ir import Label, Value
+from bpf.isa import Alu, Bytes, Condition
+from bpf.lower_facts import Work
+from bpf.refusal import LoweringError
+from bpf.search import SCAN
+from bpf.tables import LARGEST
+from rules_dsl.expression import (
+    BytesOperand,
+    CompareBytes,
+    Contains,
+    EndsWith,
+    FieldValue,
+    Folded,
+    InStrings,
+    Order,
+    StartsWith,
+    Substring,
+    Wildcard,
+)
+
+COMPARED: Final = 32
+"""Bytes up to which a constant is compared in words; the scratch buffer holds as many."""
+
+_LARGEST_CLIP: Final = 1 << 24
+"""Beyond every packet; a substring's bounds are clipped to it."""
+
+BytesTest = CompareBytes | InStrings | Contains | StartsWith | EndsWith | Wildcard
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of the packet's bytes."""
+
+    offset: Value
+    length: Value
+    fold: Fold
+
+
+def piece_of(work: Work, operand: BytesOperand, absent: Label) -> Piece:
+    """Substrings and folds commute, and of nested folds the outermost alone shows."""
+    match operand:
+        case FieldValue(known):
+            return Piece(*work.slice_of(known, absent), Fold.NONE)
+        case Folded(of, upper):
+            inner = piece_of(work, of, absent)
+            return Piece(inner.offset, inner.length, Fold.UPPER if upper else Fold.LOWER)
+        case Substring(of, start, end):
+            return _part(work, piece_of(work, of, absent), start, end)
+        case _:
+            assert_never(operand)
+
+
+def _part(work: Work, piece: Piece, start: int, end: int | None) -> Piece:
+    """As Python slices: bounds below 0 count from the end, and both are clipped."""
+    code = work.code
+    first = _clip(work, start, piece.length)
+    behind = piece.length if end is None else _clip(work, end, piece.length)
+    length, whole = code.alu(Alu.SUB, behind, first), code.label()
+    code.branch(Condition.GE, behind, first, whole)
+    code.set(length, 0)
+    code.place(whole)
+    return Piece(code.alu(Alu.ADD, piece.offset, first), length, piece.fold)
+
+
+def _clip(work: Work, index: int, length: Value) -> Value:
+    code, within = work.code, work.code.label()
+    if index >= 0:
+        place = code.copy(min(index, _LARGEST_CLIP))
+        code.branch(Condition.LE, place, length, within)
+        code.set(place, length)
+    else:
+        back = min(-index, _LARGEST_CLIP)
+        place = code.alu(Alu.SUB, length, back)
+        code.branch(Condition.GE, length, back, within)
+        code.set(place, 0)
+    code.place(within)
+    return place
+
+
+def lower_bytes(work: Work, test: BytesTest, yes: Label, no: Label) -> None:
+    """The test's code goes to `yes` or `no`; an absent operand goes to `no`."""
+    piece = piece_of(work, test.operand, no)
+    match test:
+        case CompareBytes(_, Order.EQ, value) | InStrings(_, (value,)):
+            _equal(work, test, piece, value, yes, no)
+        case CompareBytes(_, order, value):
+            _run(work, test, piece, lambda: automaton.ordered(order, value, piece.fold), yes, no)
+        case InStrings(_, values):
+            wanted = [value for value in values if piece.fold.can_give(value)]
+            _run(work, test, piece, lambda: automaton.among(wanted, piece.fold), yes, no)
+        case Contains(_, patterns):
+            if b"" in patterns:
+                work.code.jump(yes)
+                return
+            wanted = [pattern for pattern in patterns if piece.fold.can_give(pattern)]
+            if not wanted:
+                work.code.jump(no)
+                return
+            _run(work, test, piece, lambda: automaton.contains(wanted, piece.fold), yes, no)
+        case StartsWith(_, value):
+            work.code.branch(Condition.LT, piece.length, len(value), no)
+            start = Piece(piece.offset, work.code.copy(len(value)), piece.fold)
+            _equal(work, test, start, value, yes, no)
+        case EndsWith(_, value):
+            work.code.branch(Condition.LT, piece.length, len(value), no)
+            offset = work.code.alu(Alu.ADD, piece.offset, piece.length)
+            work.code.update(Alu.SUB, offset, len(value))
+            _equal(work, test, Piece(offset, work.code.copy(len(value)), piece.fold), value, yes, no)
+        case Wildcard(_, segments, strict):
+            fold = piece.fold if strict else Fold.LOWER
+            _run(work, test, Piece(piece.offset, piece.length, fold), lambda: automaton.wildcard(segments, fold), yes, no)
+        case _:
+            assert_never(test)
+
+
+def _equal(work: Work, test: BytesTest, piece: Piece, value: bytes, yes: Label, no: Label) -> None:
+    code = work.code
+    if not piece.fold.can_give(value):
+        code.jump(no)
+        return
+    code.branch(Condition.NE, piece.length, len(value), no)
+    if len(value) > COMPARED:
+        _run(work, test, piece, lambda: automaton.among((value,), piece.fold), yes, no)
+        return
+    if value:
+        work.packet_bytes(piece.offset, 0, len(value), no)
+    place = 0
+    while place < len(value):
+        size = _word(len(value) - place)
+        told = value[place : place + size]
+        letters = bytes(0xDF if piece.fold is not Fold.NONE and chr(byte).isalpha() and byte < 0x80 else 0xFF for byte in told)
+        found = code.load(size, work.scratch, place)
+        wanted, mask = int.from_bytes(told, "little"), int.from_bytes(letters, "little")
+        width = 64 if size == 8 else 32
+        if mask != (1 << size * 8) - 1:  # both cases of a letter differ in bit 5 alone
+            code.update(Alu.AND, found, mask, width)  # type: ignore[arg-type]  # 64 or 32
+        code.branch(Condition.NE, found, wanted & mask, no, width)  # type: ignore[arg-type]  # 64 or 32
+        place += size
+    code.jump(yes)
+
+
+def _word(size: int) -> Bytes:
+    return 8 if size >= 8 else 4 if size >= 4 else 2 if size >= 2 else 1
+
+
+def _run(work: Work, test: BytesTest, piece: Piece, build: Callable[[], Automaton], yes: Label, no: Label) -> None:
+    code = work.code
+    run = work.tables.run(build())
+    if len(work.tables.data) > LARGEST:
+        raise LoweringError(test, f"the patterns need tables of more than {LARGEST >> 20} MiB")
+    place = code.alu(Alu.LSH, piece.offset, headers.SLICE_SHIFT)
+    code.update(Alu.OR, place, piece.length)
+    code.branch(Condition.NE, work.call(SCAN, place, run.start, run.classes), 0, yes)
+    code.jump(no)

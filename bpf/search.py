@@ -1,0 +1,114 @@
+"""The run of an automaton over a slice of the packet: one function that every search of a program calls.
+
+The packet may be one merged segment of 64 KiB and lie in pieces, so it is copied by windows to the stack: no memory is shared
+between CPUs, tasks or nested runs.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bpf.automaton import ACCEPT, REJECT
+from bpf.headers import SLICE_BITS, SLICE_SHIFT
+from bpf.image import FunctionKind
+from bpf.ir import At, Function, FunctionName
+from bpf.isa import Alu, Condition, Helper
+from bpf.tables import TABLE, Tables
+
+WINDOW: Final = 128
+"""Bytes copied at a time: the copy costs some 10 ns, and the verifier follows each byte of a window by itself."""
+
+SCAN: Final = "scan"
+
+
+class _State:
+    """On the stack of `scan`. The 32-bit members stand at odd multiples of 4, where the verifier does not track what is stored."""
+
+    CONTEXT = 0
+    POSITION = 12
+    LEFT = 20
+    STATE = 28
+    CLASSES = 36
+    SIZE = 40
+
+
+def scan(tables: Tables) -> tuple[Function, ...]:
+    """`scan(context, slice, start, classes)`: 1 where the automaton accepts the slice, else 0. For these tables, which are complete."""
+    code = Function(SCAN, FunctionKind.GLOBAL_SUBPROGRAM, 4)
+    context, piece, start, classes = code.parameters
+    state = code.buffer(_State.SIZE)
+    ended, refused = code.label(), code.label()
+    code.store(8, state, _State.CONTEXT, context)
+    position = code.alu(Alu.RSH, piece, SLICE_SHIFT)
+    code.update(Alu.AND, position, (1 << SLICE_BITS) - 1)
+    code.store(4, state, _State.POSITION, position)
+    code.store(4, state, _State.LEFT, piece)
+    code.store(4, state, _State.STATE, start)
+    code.store(4, state, _State.CLASSES, classes)
+    windows = code.load(4, state, _State.LEFT)
+    code.update(Alu.ADD, windows, WINDOW - 1)
+    code.update(Alu.RSH, windows, WINDOW.bit_length() - 1)
+    code.update(Alu.AND, windows, (1 << (SLICE_BITS + 1)) - 1)
+    code.helper(Helper.LOOP, windows, FunctionName("scan_window"), At(state), 0)
+    last = code.load(4, state, _State.STATE)
+    code.branch(Condition.GT, last, tables.limit, ended)
+    row = code.table(TABLE)
+    code.update(Alu.ADD, row, last)
+    code.set(last, code.load(4, row))
+    code.place(ended)
+    code.branch(Condition.NE, last, ACCEPT, refused, 32)
+    code.give(1)
+    code.place(refused)
+    code.give(0)
+    return code, _scan_window(tables)
+
+
+def _scan_window(tables: Tables) -> Function:
+    """Up to WINDOW bytes further: bpf_loop's callback."""
+    code = Function("scan_window", FunctionKind.LOOP_CALLBACK, 2)
+    state_at = code.parameters[1]
+    window = code.buffer(WINDOW)
+    part, over, byte, done, stop = (code.label() for _ in range(5))
+    context = code.load(8, state_at, _State.CONTEXT)
+    left = code.load(4, state_at, _State.LEFT)
+    position = code.load(4, state_at, _State.POSITION)
+    size = code.copy(WINDOW)
+    code.branch(Condition.GE, left, WINDOW, part)
+    code.branch(Condition.EQ, left, 0, stop)
+    code.set(size, left)
+    code.place(part)
+    code.load_packet(context, position, At(window), size, over)
+    code.update(Alu.ADD, position, size)
+    code.store(4, state_at, _State.POSITION, position)
+    code.update(Alu.SUB, left, size)
+    code.store(4, state_at, _State.LEFT, left)
+    base = code.table(TABLE)
+    classes = code.load(4, state_at, _State.CLASSES)
+    code.branch(Condition.GT, classes, tables.limit, stop)
+    code.update(Alu.ADD, classes, base)
+    state = code.load(4, state_at, _State.STATE)
+    code.branch(Condition.GT, state, tables.limit, stop)
+    index = code.copy(0)
+    code.place(byte)
+    here = code.address(window)
+    code.update(Alu.ADD, here, index)
+    cell = code.load(1, here)
+    code.update(Alu.ADD, cell, classes)
+    cell = code.load(1, cell)
+    code.update(Alu.LSH, cell, 2)
+    code.update(Alu.ADD, cell, base)
+    code.update(Alu.ADD, cell, state)
+    code.set(state, code.load(4, cell, 4))
+    code.branch(Condition.GT, state, tables.limit, done)
+    code.update(Alu.ADD, index, 1)
+    code.branch(Condition.LT, index, size, byte)
+    code.store(4, state_at, _State.STATE, state)
+    code.give(0)
+    code.place(done)
+    code.store(4, state_at, _State.STATE, state)
+    code.give(1)
+    code.place(over)  # cannot be: the slice lies in the packet
+    code.store(4, state_at, _State.STATE, code.copy(REJECT))
+    code.place(stop)
+    code.give(1)
+    return code

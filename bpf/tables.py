@@ -1,0 +1,84 @@
+"""Constant data of a program, in one read-only array map that its code reads by address: automata and sorted ranges.
+
+An automaton's state is the offset of its row in the map's value: a cell for the bytes' end, then a cell a class, 4 bytes each. So a
+step is one load, and the check whether the run is over is the bounds check that the verifier wants.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bpf.automaton import REJECT, Automaton
+from bpf.image import MapSpec
+
+TABLE: Final = "tables"
+"""The map's name."""
+
+ROW_REACH: Final = 1024 + 8
+"""Bytes behind a row's offset that a step may read: 256 classes of 4 bytes, and the cell for the end."""
+
+LARGEST: Final = 1 << 27
+"""Bytes of tables that a program may have; the kernel takes less than 512 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where an automaton begins."""
+
+    start: int
+    """Offset of the first state's row."""
+    classes: int
+    """Offset of the 256 byte classes."""
+
+
+@dataclass(slots=True)
+class Tables:
+    """Collects a program's constant data; equal pieces are kept once."""
+
+    data: bytearray = field(default_factory=bytearray)
+    _known: dict[bytes, int] = field(default_factory=dict)
+    _runs: dict[tuple[bytes, bytes], Run] = field(default_factory=dict)
+
+    def run(self, automaton: Automaton) -> Run:
+        key = (automaton.classes, automaton.rows.tobytes())
+        if key not in self._runs:
+            classes = self._piece(automaton.classes)
+            start = len(self.data)
+            row_bytes = automaton.width * 4
+            cells = array("I", (cell if cell >= REJECT else start + cell * row_bytes for cell in automaton.rows))
+            self.data += cells.tobytes()
+            self._align()
+            self._runs[key] = Run(start, classes)
+        return self._runs[key]
+
+    def sorted_ranges(self, ranges: Sequence[tuple[int, int]], width: int) -> tuple[int, int]:
+        """Offset and number of rows, a power of two, the last range repeated. A row is low and high in host order, 4 bytes each for
+        `width` 32; for 128 the high and the low half of each, 8 bytes each."""
+        count = 1 << (len(ranges) - 1).bit_length()
+        rows = [*ranges, *[ranges[-1]] * (count - len(ranges))]
+        if width == 32:
+            return self._piece(array("I", (bound for pair in rows for bound in pair)).tobytes()), count
+        halves = (half for pair in rows for bound in pair for half in (bound >> 64, bound & 0xFFFF_FFFF_FFFF_FFFF))
+        return self._piece(array("Q", halves).tobytes()), count
+
+    @property
+    def limit(self) -> int:
+        """No state and no byte classes lie beyond this offset."""
+        return len(self.data)
+
+    def spec(self) -> MapSpec:
+        size = self.limit + ROW_REACH
+        return MapSpec(TABLE, value_size=(size + 7) // 8 * 8, initial=bytes(self.data), read_only=True)
+
+    def _piece(self, data: bytes) -> int:
+        if data not in self._known:
+            self._known[data] = len(self.data)
+            self.data += data
+            self._align()
+        return self._known[data]
+
+    def _align(self) -> None:
+        self.data += bytes(-len(self.data) % 8)
