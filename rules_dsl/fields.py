@@ -91,6 +91,9 @@ class Field:
     wireshark: str | None = None
     """The display filter field that means the same, where one does."""
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # names are unique, and a mapping proxy has no hash before Python 3.12
+
 
 def _number(
     name: str, group: str, bits: int, summary: str, *at: Bits, aliases: tuple[str, ...] = (), wireshark: str | None = None,
