@@ -17,6 +17,7 @@ from bpf.program import load
 from firewall import dispatch, netlink, nft
 from firewall.dispatch import Claim, Dispatched
 from firewall.generation import TABLE, Generation, prefix_of
+from firewall.grace import grace_period
 from firewall.netlink import Counter, Message, Netlink, NetlinkError, Verdict
 from firewall.pins import Pins
 from rules_dsl.policy import Hook
@@ -84,11 +85,13 @@ class Swept:
 class Kernel:
     """Our table and pins in the network namespace of the thread that makes it. A context manager.
 
-    Calls of several processes must not mix: `firewall.state` has the lock."""
+    Calls of several processes must not mix: `firewall.state` has the lock. With `quiet` it is taken that no packet flows during
+    the calls, and nothing waits for those on their way."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self._netlink = Netlink()
         self._pins = Pins.here()
+        self._quiet = quiet
 
     def __enter__(self) -> Self:
         return self
@@ -138,9 +141,14 @@ class Kernel:
         self._refuse_overlap(generation)
         try:
             self._build(generation)
+            self._wait()
             self._flip(generation)
         finally:
             self.sweep()
+
+    def _wait(self) -> None:
+        if not self._quiet:
+            grace_period()
 
     def _refuse_overlap(self, generation: Generation) -> None:
         wanted = dispatch.claims(generation.hook, generation.protect)
@@ -233,12 +241,10 @@ class Kernel:
         idle = tuple(hook for hook in Hook if hook not in hooks and dispatch.base_chain(hook) in chains)
         gone_chains = tuple(name for name in chains if _stray(name, live))
         gone_sets = tuple(name for name in sets if _stray(name, live))
-        self._netlink.transact(
-            [
-                *(message for hook in idle for message in dispatch.remove_base(hook)),
-                *_removal(gone_chains, gone_sets),
-            ]
-        )
+        removal = [*(message for hook in idle for message in dispatch.remove_base(hook)), *_removal(gone_chains, gone_sets)]
+        if removal:
+            self._wait()
+            self._netlink.transact(removal)
         unused = tuple(counter.name for counter in self._netlink.counters(TABLE) if not counter.uses)
         self._netlink.transact([netlink.delete_counter(TABLE, name) for name in unused])
         return Swept((*(dispatch.base_chain(hook) for hook in idle), *gone_chains), gone_sets, unused, pins)
