@@ -1,0 +1,124 @@
+"""Country and autonomous system fields: turned into address ranges by the operator's table, so that no back end meets them."""
+
+from __future__ import annotations
+
+from rules_dsl import checker_values as values
+from rules_dsl.checking import TYPE_WORDS, Context, Left, place_of
+from rules_dsl.expression import And, Const, Expression, FieldValue, InAddresses, Not, Or
+from rules_dsl.fields import FIELDS, Type
+from rules_dsl.geo import Addresses, Geo
+from rules_dsl.syntax import Comparison, ListName, Operator, SetOf, Word
+
+GEO_FIELDS = {
+    "ip.src.country": ("ip.src",),
+    "ip.dst.country": ("ip.dst",),
+    "ip.geoip.country": ("ip.src", "ip.dst"),
+    "ip.src.asnum": ("ip.src",),
+    "ip.dst.asnum": ("ip.dst",),
+}
+"""The addresses that each one looks up."""
+
+_OPERATORS = {
+    Type.BYTES: (Operator.EQ, Operator.NE, Operator.IN),
+    Type.INT: (Operator.EQ, Operator.NE, Operator.LT, Operator.LE, Operator.GT, Operator.GE, Operator.IN),
+}
+
+
+def geo_test(context: Context, left: Left, node: Comparison, *, every: bool, negated: bool) -> Expression | None:
+    """The comparison of a country or asn field; `every` and `negated` as in `all(not ...)`."""
+    assert left.field is not None
+    name = left.field.name
+    if context.geo is None:
+        help = 'name a table of networks with the statement: geo "FILE.csv" (its first line: network,country,asn)'
+        context.error("E0607", f"`{name}` needs a table of countries and autonomous systems", left.place, "no table given", help=help)
+        return None
+    if node.operator not in _OPERATORS[left.type]:
+        allowed = " ".join(operator.value for operator in _OPERATORS[left.type])
+        message = f"`{node.operator.value}` does not apply to `{name}`"
+        place = (node.operator_start, node.operator_end)
+        context.error("E0101", message, place, help=f"it takes: {allowed}", related=((left.place, TYPE_WORDS[left.type]),))
+        return None
+    passing = _countries(context, left, node, context.geo) if left.type is Type.BYTES else _systems(context, left, node, context.geo)
+    if passing is None:
+        return None
+    addresses = [FieldValue(FIELDS[address]) for address in GEO_FIELDS[name]]
+    unequal = node.operator is Operator.NE
+    if not left.multiple:
+        test = _within(addresses[0], passing)
+        return Not(test) if unequal else test
+    if not every and not negated:
+        one = Or(tuple(_within(address, passing) for address in addresses))
+        return Not(one) if unequal else one
+    known = context.geo.in_countries(lambda code: True)
+    return _each(addresses, passing, known, every=every, negated=negated ^ unequal)
+
+
+def _within(address: FieldValue, ranges: Addresses) -> Expression:
+    return InAddresses(address, *ranges) if ranges[0] or ranges[1] else Const(False)
+
+
+def _each(addresses: list[FieldValue], passing: Addresses, known: Addresses, *, every: bool, negated: bool) -> Expression:
+    """`any` or `all` over the addresses whose country is known."""
+    seen = [_within(address, known) for address in addresses]
+    good = [_within(address, passing) for address in addresses]
+    if negated:
+        good = [And((s, Not(g))) for s, g in zip(seen, good, strict=True)]
+    if not every:
+        return Or(tuple(good))
+    return And((Or(tuple(seen)), *(Or((g, Not(s))) for s, g in zip(seen, good, strict=True))))
+
+
+def _countries(context: Context, left: Left, node: Comparison, geo: Geo) -> Addresses | None:
+    right = node.right
+    if isinstance(right, ListName) and node.operator is Operator.IN:
+        found = values.named_list(context, left, right)
+        wanted = None if found is None else found.strings
+    elif isinstance(right, SetOf) and node.operator is Operator.IN:
+        wanted = values.strings(context, left, right)
+    elif node.operator is Operator.IN or isinstance(right, ListName | SetOf):
+        return _wrong_shape(context, node)
+    else:
+        value = values.byte_string(context, left, right)
+        wanted = None if value is None else (value,)
+    if wanted is None:
+        return None
+    for code in wanted:
+        if not (len(code) == 2 and code.isalpha() and code.isupper()):
+            help = "a country is two capital letters (ISO 3166-1 alpha-2)"
+            context.error("E0203", f"{code.decode(errors='replace')!r} is no country code", place_of(right), help=help)
+            return None
+    return geo.in_countries(frozenset(wanted).__contains__)
+
+
+def _systems(context: Context, left: Left, node: Comparison, geo: Geo) -> Addresses | None:
+    right = node.right
+    if isinstance(right, ListName) and node.operator is Operator.IN:
+        found = values.named_list(context, left, right)
+        ranges = None if found is None else found.numbers
+    elif isinstance(right, SetOf) and node.operator is Operator.IN:
+        ranges = values.number_ranges(context, left, right)
+    elif node.operator is Operator.IN or isinstance(right, ListName | SetOf) or (isinstance(right, Word) and ".." in right.text):
+        return _wrong_shape(context, node)
+    else:
+        pair = values.number_range(context, left, right)
+        if pair is None:
+            return None
+        low = pair[0]
+        ranges = {
+            Operator.LT: ((0, low - 1),),
+            Operator.LE: ((0, low),),
+            Operator.GT: ((low + 1, left.maximum),),
+            Operator.GE: ((low, left.maximum),),
+        }.get(node.operator, (pair,))
+    if ranges is None:
+        return None
+    return geo.in_systems(lambda number: any(low <= number <= high for low, high in ranges))
+
+
+def _wrong_shape(context: Context, node: Comparison) -> None:
+    right = node.right
+    if node.operator is Operator.IN:
+        help = f"write {{{context.text(*place_of(right))}}}" if not isinstance(right, ListName | SetOf) else None
+        context.error("E0106", "`in` is followed by a set or a list", place_of(right), "expected { ... } or $list", help=help)
+    else:
+        context.error("E0106", f"`{node.operator.value}` is followed by one value", place_of(right), "expected one value", help="use `in`")

@@ -1,0 +1,39 @@
+"""Reading the user's text files: missing ones and bytes that are not UTF-8 become diagnostics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
+
+BYTE_ORDER_MARK = "\ufeff"
+
+
+def read_text(path: Path, name: str | None = None, asked_at: Span | None = None) -> str:
+    """The text of a UTF-8 file. Raises DiagnosticError: E0601 where it cannot be read, E0007 where it is not UTF-8.
+
+    `asked_at` is where the text that names the file says so."""
+    name = str(path) if name is None else name
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        span = asked_at or Span(Source(name, ""), 0, 0)
+        reason = error.strerror or type(error).__name__
+        raise DiagnosticError((Diagnostic("E0601", f"cannot read `{name}`: {reason}", span, help=f"looked for {path}"),)) from None
+    except ValueError:  # a path with a NUL in it
+        raise DiagnosticError((Diagnostic("E0601", "this is no file name", asked_at or Span(Source(name, ""), 0, 0)),)) from None
+    return decode(data, name)
+
+
+def decode(data: bytes, name: str) -> str:
+    """UTF-8 bytes as text, without a byte order mark. Raises DiagnosticError (E0007) with the line and the byte offset."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        # Every bad byte is shown as one replacement character, so that the line can be shown.
+        shown = data.decode(errors="replace")
+        start = len(data[: error.start].decode())
+        message = f"byte 0x{data[error.start]:02x} at offset {error.start} is not UTF-8"
+        span = Span(Source(name, shown), start, start + 1)
+        raise DiagnosticError((Diagnostic("E0007", message, span, "not UTF-8", help=r'in a string, write a byte as "\xHH"'),)) from None
+    return text.removeprefix(BYTE_ORDER_MARK)

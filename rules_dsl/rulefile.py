@@ -1,0 +1,151 @@
+"""Rule files: from the text of a policy, and the files it names, to the Policy, with every diagnostic of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
+from rules_dsl.expressions import NO_LISTS, not_text
+from rules_dsl.files import read_text
+from rules_dsl.geo import Geo
+from rules_dsl.lexemes import Lexeme
+from rules_dsl.limits import Limits
+from rules_dsl.lists import ListValue
+from rules_dsl.parser import parse_statement_tree
+from rules_dsl.policy import Policy
+from rules_dsl.statement_checks import PolicyChecks
+from rules_dsl.statements import KEYWORDS, Piece, pieces
+from rules_dsl.suggestions import did_you_mean
+from rules_dsl.syntax import (
+    DefaultStatement,
+    ExpectStatement,
+    GeoStatement,
+    HookStatement,
+    ListStatement,
+    ProtectStatement,
+    RuleStatement,
+    Statement,
+    TenantStatement,
+)
+
+Parsed = tuple[int, Statement, list[Lexeme]]
+"""Where the statement begins in the file, the statement, its lexemes (offsets from there)."""
+
+
+def parse_statements(source: Source, limits: Limits, found: list[Diagnostic]) -> list[Parsed]:
+    """Every statement that parses; what is wrong with the others goes to `found`."""
+    result: list[Parsed] = []
+    for piece in pieces(source.text):
+        if not piece.known:
+            found.append(_unknown(source, piece))
+            continue
+        try:
+            statement, words = parse_statement_tree(source, piece.start, piece.end, limits.nesting)
+        except DiagnosticError as error:
+            found += error.diagnostics
+            continue
+        result.append((piece.start, statement, words))
+    return result
+
+
+def _unknown(source: Source, piece: Piece) -> Diagnostic:
+    word = piece.word or source.text[piece.start :].split(None, 1)[0][:40]
+    span = Span(source, piece.start, piece.start + len(word))
+    help = did_you_mean(word, KEYWORDS) if piece.word else None
+    return Diagnostic(
+        "E0501", f"`{word}` begins no statement", span, "unknown statement", help=help or "statements: " + " ".join(sorted(KEYWORDS))
+    )
+
+
+def _checked(
+    source: Source, folder: Path, limits: Limits, geo: Geo | None, lists: Mapping[str, ListValue]
+) -> tuple[Policy | None, tuple[Diagnostic, ...]]:  # fmt: skip
+    refused = not_text(source)
+    if refused is not None:
+        return None, (refused,)
+    found: list[Diagnostic] = []
+    statements = parse_statements(source, limits, found)
+    checks = PolicyChecks(source, folder, limits, geo, lists, found)
+    # A rule may name a list that stands below it: what rules refer to comes first.
+    for base, statement, _ in statements:
+        match statement:
+            case TenantStatement():
+                checks.tenant_statement(base, statement)
+            case ProtectStatement():
+                checks.protect_statement(base, statement)
+            case HookStatement():
+                checks.hook_statement(base, statement)
+            case DefaultStatement():
+                checks.default_statement(base, statement)
+            case GeoStatement():
+                checks.geo_statement(base, statement)
+            case ListStatement():
+                checks.list_statement(base, statement)
+            case RuleStatement() | ExpectStatement():
+                pass
+    for base, statement, words in statements:
+        if isinstance(statement, RuleStatement):
+            checks.rule_statement(base, statement, words)
+    for base, statement, _ in statements:
+        if isinstance(statement, ExpectStatement):
+            checks.expect_statement(base, statement)
+    policy = checks.policy()
+    ordered = sorted(found, key=lambda d: (d.span.source.name != source.name, d.span.source.name, d.span.start))
+    return (None if any(d.is_error for d in found) else policy), tuple(ordered)
+
+
+def check_policy(
+    path_or_source: Path | str,
+    *,
+    name: str | None = None,
+    folder: Path | None = None,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    geo: Geo | None = None,
+    lists: Mapping[str, ListValue] | None = None,
+) -> tuple[Policy | None, tuple[Diagnostic, ...]]:
+    """The policy of a file (a Path) or of a text (a str), None where it has errors; and every error and warning, in their order.
+
+    `folder` is where relative paths in the text start: the file's own, or the current one. `geo` is the table for country and asn
+    fields where the text names none; `lists` are stored lists that it may use besides its own."""
+    if isinstance(path_or_source, Path):
+        try:
+            text = read_text(path_or_source, name)
+        except DiagnosticError as error:
+            return None, error.diagnostics
+        name = str(path_or_source) if name is None else name
+        folder = path_or_source.parent if folder is None else folder
+    else:
+        text = path_or_source
+    source = Source("<policy>" if name is None else name, text)
+    return _checked(source, folder or Path(), limits, geo, NO_LISTS if lists is None else lists)
+
+
+def _or_raise(policy: Policy | None, found: tuple[Diagnostic, ...]) -> Policy:
+    if policy is None:
+        raise DiagnosticError(tuple(diagnostic for diagnostic in found if diagnostic.is_error))
+    return policy
+
+
+def load_policy(
+    path: Path,
+    *,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    geo: Geo | None = None,
+    lists: Mapping[str, ListValue] | None = None,
+) -> Policy:
+    """The policy of a rule file and of the files that it names. Raises DiagnosticError with every error."""
+    return _or_raise(*check_policy(path, limits=limits, geo=geo, lists=lists))
+
+
+def parse_policy(
+    text: str,
+    *,
+    name: str = "<policy>",
+    folder: Path = Path(),  # noqa: B008 (a value)
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    geo: Geo | None = None,
+    lists: Mapping[str, ListValue] | None = None,
+) -> Policy:
+    """The policy that `text` says. Raises DiagnosticError with every error."""
+    return _or_raise(*check_policy(text, name=name, folder=folder, limits=limits, geo=geo, lists=lists))

@@ -1,0 +1,460 @@
+"""What each statement of a rule file means, and what is wrong with it: one method a kind of statement."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rules_dsl import literals
+from rules_dsl.canonical import canonical_expression
+from rules_dsl.checker import check_expression
+from rules_dsl.checker_values import items_of, string
+from rules_dsl.checking import Context, Place, place_of
+from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
+from rules_dsl.expression import Const, Expression, Ranges
+from rules_dsl.expressions import too_long
+from rules_dsl.fields import BY_NAME, Type
+from rules_dsl.files import read_text
+from rules_dsl.geo import Geo
+from rules_dsl.lexemes import Lexeme
+from rules_dsl.limits import Limits
+from rules_dsl.listfile import parse_list
+from rules_dsl.lists import ItemValue, ListValue, gathered, item_value, kind_of
+from rules_dsl.literals import BITS, LiteralError
+from rules_dsl.policy import Action, Expectation, Hook, Limit, Mode, Policy, Protect, Rule
+from rules_dsl.ranges import merged
+from rules_dsl.suggestions import did_you_mean
+from rules_dsl.syntax import (
+    DefaultStatement,
+    ExpectStatement,
+    GeoStatement,
+    HookStatement,
+    ListName,
+    ListStatement,
+    Name,
+    Node,
+    ProtectAll,
+    ProtectInterface,
+    ProtectMark,
+    ProtectStatement,
+    Rate,
+    RuleStatement,
+    SetOf,
+    TenantStatement,
+    Text,
+    Word,
+)
+
+NAME_BYTES = 120
+"""Of a rule's name in UTF-8: it becomes a comment in the kernel, which holds 128 (libnftnl udata.h, NFTNL_UDATA_COMMENT_MAXLEN)."""
+
+_TENANT = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+_INTERFACE_BYTES = 15
+"""Of an interface's name (linux/if.h, IFNAMSIZ less its NUL)."""
+
+UNITS = ("second", "minute", "hour")
+VERDICTS = ("allow", "block", "reject", "log", "limit", "default")
+DEFAULTS = (Action.ALLOW, Action.BLOCK, Action.REJECT)
+
+
+@dataclass(slots=True)
+class _Said:
+    """Statements that stand once: what they said, and where."""
+
+    value: str
+    place: Span
+
+
+class PolicyChecks:
+    """Gathers one policy, statement by statement; the diagnostics go to `found`."""
+
+    def __init__(
+        self, source: Source, folder: Path, limits: Limits, geo: Geo | None, lists: Mapping[str, ListValue], found: list[Diagnostic]
+    ) -> None:  # fmt: skip
+        self.source = source
+        self.folder = folder
+        self.lists: dict[str, ListValue] = dict(lists)
+        self.own_lists: dict[str, Span] = {}
+        self.context = Context(source, self.lists, limits, geo, found=found)
+        self.once: dict[str, _Said] = {}
+        self.v4: list[tuple[int, int]] = []
+        self.v6: list[tuple[int, int]] = []
+        self.interfaces: dict[str, None] = {}
+        self.marks: dict[int, None] = {}
+        self.all_traffic = False
+        self.rules: list[Rule] = []
+        self.rule_count = 0
+        self.rule_names: dict[str, Span] = {}
+        self.expectations: list[Expectation] = []
+
+    def policy(self) -> Policy:
+        """The policy; of use where no error was found."""
+        self._warn_unused()
+        self._warn_unreachable()
+        protect = Protect() if self.all_traffic else Protect(merged(self.v4), merged(self.v6), tuple(self.interfaces), tuple(self.marks))
+        return Policy(
+            tenant=self.once["tenant"].value if "tenant" in self.once else self._tenant_of_file(),
+            rules=tuple(self.rules),
+            default=Action(self.once["default"].value) if "default" in self.once else Action.ALLOW,
+            protect=protect,
+            hook=Hook(self.once["hook"].value) if "hook" in self.once else Hook.PREROUTING,
+            expectations=tuple(self.expectations),
+            source=self.source.name,
+        )
+
+    def _tenant_of_file(self) -> str:
+        """Without a `tenant` statement the file's name is the tenant's, where it can be."""
+        stem = re.sub(r"[^A-Za-z0-9_-]", "-", Path(self.source.name).stem)[:32]
+        return stem if _TENANT.fullmatch(stem) else "default"
+
+    # -- statements that stand once ------------------------------------------------------------------------------------
+
+    def _say_once(self, base: int, kind: str, value: str, start: int, end: int) -> None:
+        place = Span(self.source, base + start, base + end)
+        before = self.once.get(kind)
+        if before is not None:
+            message = f"`{kind}` is said twice"
+            self.context.found.append(
+                Diagnostic("E0503", message, place, "said again", ((before.place, "said here first"),), "keep one of them")
+            )
+            return
+        self.once[kind] = _Said(value, place)
+
+    def tenant_statement(self, base: int, statement: TenantStatement) -> None:
+        self.context.base = base
+        name: str | None
+        if isinstance(statement.name, Text):
+            value = string(self.context, statement.name)
+            name = None if value is None else value.decode(errors="replace")
+        else:
+            name = statement.name.text
+        if name is None:
+            return
+        if not _TENANT.fullmatch(name):
+            help = "letters, digits, `_` and `-`, a letter first, at most 32: it names chains, sets and pins in the kernel"
+            self.context.error("E0511", f"`{name}` cannot name a tenant", place_of(statement.name), help=help)
+            return
+        self._say_once(base, "tenant", name, statement.start, statement.end)
+
+    def hook_statement(self, base: int, statement: HookStatement) -> None:
+        self.context.base = base
+        hooks = [hook.value for hook in Hook]
+        if statement.name.text not in hooks:
+            help = did_you_mean(statement.name.text, hooks) or "hooks: " + ", ".join(hooks)
+            self.context.error("E0504", f"there is no hook `{statement.name.text}`", place_of(statement.name), "unknown hook", help=help)
+            return
+        self._say_once(base, "hook", statement.name.text, statement.start, statement.end)
+
+    def default_statement(self, base: int, statement: DefaultStatement) -> None:
+        self.context.base = base
+        word = statement.action.text
+        if word not in [action.value for action in DEFAULTS]:
+            message = f"`{word}` is no default: it says nothing of what becomes of a packet"
+            self.context.error("E0505", message, place_of(statement.action), help="a default is allow, block or reject")
+            return
+        self._say_once(base, "default", word, statement.start, statement.end)
+
+    def geo_statement(self, base: int, statement: GeoStatement) -> None:
+        self.context.base = base
+        path = self._path(statement.path)
+        if path is None:
+            return
+        shown, full = path
+        self._say_once(base, "geo", shown, statement.start, statement.end)
+        try:
+            text = read_text(full, shown, self.context.span(*place_of(statement.path)))
+            self.context.geo = Geo.parse(text, shown)
+        except DiagnosticError as error:
+            self.context.found += error.diagnostics
+            # One message about the file is enough: its fields are checked against an empty table.
+            self.context.geo = self.context.geo or Geo()
+
+    def _path(self, node: Text) -> tuple[str, Path] | None:
+        """A path as written, and where it leads."""
+        value = string(self.context, node)
+        if value is None:
+            return None
+        written = value.decode(errors="replace")
+        if not written or "\0" in written:
+            self.context.error("E0601", "this is no file name", place_of(node))
+            return None
+        return written, self.folder / written
+
+    # -- what is protected ---------------------------------------------------------------------------------------------
+
+    def protect_statement(self, base: int, statement: ProtectStatement) -> None:
+        self.context.base = base
+        for target in statement.targets:
+            match target:
+                case Word():
+                    self._protect_addresses(target)
+                case ProtectInterface(name):
+                    value = string(self.context, name)
+                    if value is not None and self._is_interface(value, place_of(name)):
+                        self.interfaces[value.decode()] = None
+                case ProtectMark(mark):
+                    self._protect_mark(mark)
+                case ProtectAll():
+                    self.all_traffic = True
+
+    def _protect_addresses(self, node: Word) -> None:
+        try:
+            version, low, high = literals.address_range(node.text)
+        except LiteralError as error:
+            self.context.bad_literal(error, node.start)
+            return
+        (self.v4 if version == 4 else self.v6).append((low, high))
+
+    def _is_interface(self, value: bytes, place: Place) -> bool:
+        if (
+            0 < len(value) <= _INTERFACE_BYTES
+            and value.isascii()
+            and not any(chr(byte).isspace() or byte in b'/:"\\' or byte < 32 for byte in value)
+        ):
+            return True
+        help = f"1 to {_INTERFACE_BYTES} characters without spaces, slashes and colons"
+        self.context.error("E0508", "this cannot be an interface's name", place, help=help)
+        return False
+
+    def _protect_mark(self, node: Word) -> None:
+        try:
+            mark = literals.number(node.text)
+        except LiteralError as error:
+            self.context.bad_literal(error, node.start)
+            return
+        if mark >= 1 << 32:
+            self.context.error("E0305", "a packet's mark has 32 bits", place_of(node), "too large")
+            return
+        self.marks[mark] = None
+
+    # -- lists ---------------------------------------------------------------------------------------------------------
+
+    def list_statement(self, base: int, statement: ListStatement) -> None:
+        self.context.base = base
+        name = statement.name.text
+        place = self.context.span(*place_of(statement.name))
+        before = self.own_lists.get(name)
+        if before is not None:
+            related = ((before, "defined here first"),)
+            self.context.found.append(
+                Diagnostic("E0512", f"there are two lists `{name}`", place, "defined again", related, "rename one of them")
+            )
+            return
+        self.own_lists[name] = place
+        found = self._listed(statement.content) if isinstance(statement.content, SetOf) else self._list_from(statement.content)
+        if found is None:
+            # Something is wrong with it, and that is reported: rules that use it are checked against an empty one.
+            found = ListValue.of_addresses([])
+        self.lists[name] = found
+
+    def _list_from(self, node: Text) -> ListValue | None:
+        path = self._path(node)
+        if path is None:
+            return None
+        shown, full = path
+        try:
+            text = read_text(full, shown, self.context.span(*place_of(node)))
+        except DiagnosticError as error:
+            self.context.found += error.diagnostics
+            return None
+        value, found = parse_list(text, shown, self.context.limits)
+        self.context.found += found
+        return value
+
+    def _listed(self, node: SetOf) -> ListValue | None:
+        items = items_of(self.context, node)
+        if items is None:
+            return None
+        values: list[tuple[str, ItemValue]] = []
+        first: tuple[str, ItemValue] | None = None
+        wrong = False
+        for item in items:
+            if isinstance(item, Name | ListName):
+                help = f'text is quoted: "{item.text}"' if isinstance(item, Name) else "a list holds values, not other lists"
+                self.context.error("E0602", f"`{self.context.text(*place_of(item))}` is no item of a list", place_of(item), help=help)
+                wrong = True
+                continue
+            try:
+                value = item_value(item.text)
+            except LiteralError as error:
+                self.context.bad_literal(error, item.start)
+                wrong = True
+                continue
+            first = first or (item.text, value)
+            if kind_of(value) is not kind_of(first[1]):
+                message = f"a list holds one kind of items: the first is one of {kind_of(first[1]).value}"
+                self.context.error("E0604", message, place_of(item), f"one of {kind_of(value).value}")
+                return None
+            values.append((item.text, value))
+        return None if wrong else gathered(values)
+
+    # -- rules ---------------------------------------------------------------------------------------------------------
+
+    def rule_statement(self, base: int, statement: RuleStatement, words: list[Lexeme]) -> None:
+        self.context.base = base
+        self.rule_count += 1
+        if self.rule_count > self.context.limits.rules:
+            if self.rule_count == self.context.limits.rules + 1:
+                message = f"a rule file holds at most {self.context.limits.rules:,} rules"
+                self.context.error("E0404", message, (statement.start, statement.end), "one too many")
+            return
+        mode = self._mode(statement)
+        name = self._rule_name(statement)
+        limit = None if statement.rate is None else self._limit(statement.rate)
+        predicate = self._predicate(statement.expression)
+        if predicate is None or name is None or (statement.rate is not None and limit is None):
+            return
+        start = statement.expression.start
+        at = next(index for index in range(len(words) - 1, -1, -1) if words[index].start == start)
+        expression = canonical_expression(words[at:])
+        self.rules.append(
+            Rule(name, statement.action, mode, predicate, self.context.span(statement.start, statement.end), expression, limit)
+        )
+
+    def _predicate(self, node: Node) -> Expression | None:
+        refused = too_long(self.source, self.context.base + node.start, self.context.base + node.end, self.context.limits)
+        if refused is not None:
+            self.context.found.append(refused)
+            return None
+        return check_expression(self.context, node)
+
+    def _mode(self, statement: RuleStatement) -> Mode:
+        if not statement.modes:
+            return Mode.ENABLED
+        mode = statement.modes[0][0]
+        for again, start, end in statement.modes[1:]:
+            related = ((statement.modes[0][1:], ""),)
+            message = f"`{again.value}` after `{mode.value}`: a rule has one mode"
+            self.context.error(
+                "E0507", message, (start, end), help="a disabled rule is not evaluated at all; one in monitor mode is", related=related
+            )
+        return mode
+
+    def _rule_name(self, statement: RuleStatement) -> str | None:
+        if statement.name is None:
+            name, place = f"#{self.rule_count}", self.context.span(statement.start, statement.start + len(statement.action.value))
+        else:
+            value = string(self.context, statement.name)
+            if value is None:
+                return None
+            place = self.context.span(*place_of(statement.name))
+            name = value.decode(errors="replace")
+            if not name.strip() or len(value) > NAME_BYTES or not name.isprintable() or '"' in name or "\\" in name or "\ufffd" in name:
+                help = f"1 to {NAME_BYTES} bytes of UTF-8, without quotes, backslashes and control characters: it becomes a comment in the kernel"
+                self.context.error("E0514", "this cannot be a rule's name", place_of(statement.name), help=help)
+                return None
+        before = self.rule_names.get(name)
+        if before is not None:
+            related = ((before, "named here first"),)
+            help = "counters, logs and replays tell rules apart by their names: rename one of them"
+            self.context.found.append(Diagnostic("E0502", f'there are two rules "{name}"', place, "named again", related, help))
+            return None
+        self.rule_names[name] = place
+        return name
+
+    def _positive(self, node: Word, what: str) -> int | None:
+        try:
+            value = literals.number(node.text)
+        except LiteralError as error:
+            self.context.bad_literal(error, node.start)
+            return None
+        if 0 < value < 1 << 32:
+            return value
+        self.context.error("E0506", f"{what} is a number from 1 to 4294967295", place_of(node))
+        return None
+
+    def _limit(self, rate: Rate) -> Limit | None:
+        count = self._positive(rate.count, "a rate")
+        burst = None if rate.burst is None else self._positive(rate.burst, "a burst")
+        good = count is not None and (rate.burst is None or burst is not None)
+        if rate.unit.text not in UNITS:
+            help = did_you_mean(rate.unit.text, UNITS) or "units: " + ", ".join(UNITS)
+            self.context.error("E0506", f"there is no unit `{rate.unit.text}`", place_of(rate.unit), "unknown unit", help=help)
+            good = False
+        per, prefix = None, None
+        if rate.per is not None:
+            field = BY_NAME.get(rate.per.text)
+            if field is None:
+                help = did_you_mean(rate.per.text, BY_NAME)
+                self.context.error("E0201", f"there is no field `{rate.per.text}`", place_of(rate.per), "unknown field", help=help)
+                return None
+            if field.type not in (Type.ADDRESS, Type.INT) or field.multiple or field.name.endswith("asnum"):
+                message = f"a rate is not kept per `{field.name}`"
+                self.context.error(
+                    "E0506", message, place_of(rate.per), help="per an address or a number: per ip.src, per ip.src/24, per tcp.dstport"
+                )
+                return None
+            per = field.name
+            if rate.prefix is not None:
+                prefix = self._prefix(rate.prefix, field.type)
+                good = good and prefix is not None
+        return Limit(count, rate.unit.text, per, prefix, burst) if good and count is not None else None
+
+    def _prefix(self, node: Word, of: Type) -> int | None:
+        if of is not Type.ADDRESS:
+            self.context.error("E0506", "a prefix length goes with an address", place_of(node), help="per ip.src/24")
+            return None
+        value = self._positive(node, "a prefix length")
+        if value is not None and value > BITS[6]:
+            self.context.error("E0506", f"a prefix length is at most {BITS[6]}", place_of(node))
+            return None
+        return value
+
+    # -- tests ---------------------------------------------------------------------------------------------------------
+
+    def expect_statement(self, base: int, statement: ExpectStatement) -> None:
+        self.context.base = base
+        good = True
+        verdict = statement.verdict.text
+        if verdict not in VERDICTS:
+            help = did_you_mean(verdict, VERDICTS) or "verdicts: " + ", ".join(VERDICTS)
+            if verdict == "count":
+                help = "a `count` rule says nothing of a packet; verdicts: " + ", ".join(VERDICTS)
+            self.context.error("E0509", f"`{verdict}` is no verdict", place_of(statement.verdict), "unknown verdict", help=help)
+            good = False
+        rule = None
+        if statement.rule is not None:
+            value = string(self.context, statement.rule)
+            rule = None if value is None else value.decode(errors="replace")
+            if rule is not None and rule not in self.rule_names:
+                help = did_you_mean(rule, self.rule_names)
+                self.context.error("E0510", f'there is no rule "{rule}"', place_of(statement.rule), "unknown rule", help=help)
+            good = good and rule is not None and rule in self.rule_names
+        when = None if statement.when is None else self._predicate(statement.when)
+        path = self._path(statement.capture)
+        frames = None if statement.frames is None else self._frames(statement.frames)
+        if (statement.when is not None and when is None) or path is None or (statement.frames is not None and frames is None) or not good:
+            return
+        span = self.context.span(statement.start, statement.end)
+        self.expectations.append(Expectation(verdict, rule, when, path[0], frames, span))
+
+    def _frames(self, node: Word) -> Ranges | None:
+        try:
+            low, high = literals.number_range(node.text)
+        except LiteralError as error:
+            self.context.bad_literal(error, node.start)
+            return None
+        if low == 0:
+            self.context.error("E0513", "packets are numbered from 1", place_of(node))
+            return None
+        return ((low, high),)
+
+    # -- warnings ------------------------------------------------------------------------------------------------------
+
+    def _warn_unused(self) -> None:
+        for name, place in self.own_lists.items():
+            if name not in self.context.used_lists:
+                self.context.found.append(Diagnostic("W0501", f"no rule uses the list `{name}`", place, "never used"))
+
+    def _warn_unreachable(self) -> None:
+        ending: Rule | None = None
+        for rule in self.rules:
+            if ending is not None:
+                related = ((ending.span, "every packet ends here"),)
+                message = f'no packet reaches the rule "{rule.name}"'
+                self.context.found.append(Diagnostic("W0502", message, rule.span, "never evaluated", related, "move it up, or remove it"))
+                return
+            if rule.ends and rule.predicate == Const(True):
+                ending = rule

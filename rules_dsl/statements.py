@@ -1,0 +1,73 @@
+"""Where the statements of a rule file begin and end: found before parsing, so that an error in one does not hide the next."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rules_dsl.checker_functions import TESTS, VALUES
+from rules_dsl.fields import BY_NAME
+from rules_dsl.lexemes import RAW_STRING, RESERVED, STRING
+
+KEYWORDS = frozenset(
+    {"allow", "block", "reject", "log", "count", "limit", "monitor", "disabled", "tenant", "protect", "hook", "list", "default", "geo",
+     "expect"}
+)  # fmt: skip
+"""What a statement begins with."""
+
+CLAUSES = frozenset({"when", "to", "per", "burst", "from", "packet", "packets", "file", "interface", "mark", "all"})
+_CARRIED = re.compile(r"(?:(?:monitor|disabled|default|expect)\s+)+")
+"""Words behind which a keyword goes on with the statement, even on the next line."""
+
+_SCAN = re.compile(
+    rf"#[^\n]*|(?<![\w.]){RAW_STRING}|{STRING}|^(?P<indent>[ \t]*)(?P<word>[A-Za-z_][\w-]*)(?![\w.:\-\[(])", re.MULTILINE
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Characters `start` to `end` of a file: one statement, up to where the next begins. `word` is its first."""
+
+    word: str
+    start: int
+    end: int
+
+    @property
+    def known(self) -> bool:
+        return self.word in KEYWORDS
+
+
+def _begins(word: str, indented: bool) -> bool:
+    """Whether a word at the start of a line begins a statement: a keyword does; so does, at the margin, a word that belongs to no
+    expression (it will be reported as no statement)."""
+    if word in KEYWORDS:
+        return True
+    return not (indented or word in RESERVED or word in CLAUSES or word in BY_NAME or word in TESTS or word in VALUES)
+
+
+def pieces(text: str) -> list[Piece]:
+    """The statements of a file, in order. What stands before the first one is a piece with an empty word, if it is more than
+    comments."""
+    starts: list[tuple[int, str]] = []
+    first_code = _first_code(text)
+    for match in _SCAN.finditer(text):
+        word = match["word"]
+        if word is None or not _begins(word, bool(match["indent"])):
+            continue
+        start = match.start("word")
+        if starts and word in KEYWORDS and _CARRIED.fullmatch(text, starts[-1][0], start):
+            continue
+        starts.append((start, word))
+    if first_code is not None and (not starts or first_code < starts[0][0]):
+        starts.insert(0, (first_code, ""))
+    ends = [start for start, _ in starts[1:]] + [len(text)]
+    return [Piece(word, start, end) for (start, word), end in zip(starts, ends, strict=True)]
+
+
+_NO_CODE = re.compile(r"(?:\s|#[^\n]*)*")
+
+
+def _first_code(text: str) -> int | None:
+    match = _NO_CODE.match(text)
+    assert match is not None
+    return match.end() if match.end() < len(text) else None
