@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from firewall.capture import Frame
-from firewall.replay.admission import refusal, repair_checksum
+from firewall.replay.admission import refusal
 from firewall.replay.link import NotIp, to_network
 from firewall.replay.tap import Interface, interface_of
 from rules_dsl.packet import ip_length
@@ -15,6 +15,8 @@ OUTSIDE = "outside what these rules protect"
 """Why a packet that the policy's `protect` leaves out is not judged."""
 
 _interface_of = lru_cache(maxsize=4096)(interface_of)
+_new = tuple.__new__
+"""Makes a named tuple in half the time that its own constructor takes, which shows at 100,000 frames a second."""
 
 
 class Arrival(NamedTuple):
@@ -30,14 +32,20 @@ class Arrival(NamedTuple):
 
 def arrival_of(frame: Frame) -> Arrival | NotIp:
     """How `frame` arrives, or why no rule can see it."""
-    network = to_network(frame)
-    if isinstance(network, NotIp):
-        return network
-    packet = network.ip
+    _, _, data, link_type, original_length, name = frame
+    if link_type == 1 and data[12:15] == b"\x08\x00\x45":  # most frames: untagged Ethernet, IPv4 without options
+        packet = data[14:]
+        interface = _interface_of(name, ())
+    else:
+        network = to_network(frame)
+        if isinstance(network, NotIp):
+            return network
+        packet = network.ip
+        interface = _interface_of(network.interface, network.vlan)
     # 65,536 is 1 modulo 65,535, so this is the ones' complement sum; it is 0 over a header with a right checksum.
-    if packet[0] < 0x60 and int.from_bytes(packet[: (packet[0] & 15) * 4]) % 0xFFFF:
-        packet = repair_checksum(packet)
-    return Arrival(packet, _interface_of(network.interface, network.vlan), frame.original_length - len(frame.data))
+    if packet[0] < 0x60 and (wrong := int.from_bytes(packet[: (packet[0] & 15) * 4]) % 0xFFFF) and len(packet) >= 20:
+        packet = b"".join((packet[:10], ((int.from_bytes(packet[10:12]) - wrong) % 0xFFFF).to_bytes(2), packet[12:]))
+    return _new(Arrival, (packet, interface, original_length - len(data)))
 
 
 def why_dropped(arrival: Arrival) -> str | None:

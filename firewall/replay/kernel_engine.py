@@ -103,24 +103,20 @@ class KernelEngine:
         return "kernel"
 
     def judge(self, arrivals: Sequence[Arrival | NotIp]) -> list[Fate]:
-        packets = [arrival for arrival in arrivals if not isinstance(arrival, NotIp)]
-        reports = iter(self._reports_of(packets))
-        known = self._fates
-        fates = []
-        for arrival in arrivals:
-            if isinstance(arrival, NotIp):
-                fates.append(not_judged(arrival.reason))
-                continue
-            report = next(reports)
-            if report:
-                fates.append(known.get(report) or self._fate_of(report))
-            else:
-                fates.append(not_judged(why_dropped(arrival) or LOST_WITHOUT_REASON))
-        return fates
+        reports = self._reports_of([arrival for arrival in arrivals if not isinstance(arrival, NotIp)])
+        known, next_report = self._fates, iter(reports).__next__
+        return [
+            not_judged(arrival.reason)
+            if isinstance(arrival, NotIp)
+            else known.get(report := next_report()) or self._fate_of(report, arrival)
+            for arrival in arrivals
+        ]
 
-    def _fate_of(self, report: bytes) -> Fate:
+    def _fate_of(self, report: bytes, arrival: Arrival) -> Fate:
         """The fate that the kernel's whole report of a packet means: the numbers of the rules that matched, in order, and
-        `default` or `unprotected` where no rule ended it. Each part ends in a NUL."""
+        `default` or `unprotected` where no rule ended it, each with a NUL behind. Without a report no rule saw the packet."""
+        if not report:
+            return not_judged(why_dropped(arrival) or LOST_WITHOUT_REASON)
         if report == _UNPROTECTED:
             fate = not_judged(OUTSIDE)
         else:

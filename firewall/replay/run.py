@@ -83,12 +83,10 @@ def replay(
         match engine:
             case "kernel":
                 one = opened.enter_context(_kernel(policy, source, options))
-                for frames, arrivals in _batches(source):
-                    yield from map(Replayed, frames, _records(one, frames, one.judge(arrivals)))
+                yield from _replayed(one, source)
             case "reference":
                 one = opened.enter_context(_reference(policy, options))
-                for frames, arrivals in _batches(source):
-                    yield from map(Replayed, frames, _records(one, frames, one.judge(arrivals)))
+                yield from _replayed(one, source)
             case "both":
                 kernel = opened.enter_context(_kernel(policy, source, options))
                 reference = opened.enter_context(_reference(policy, options))
@@ -98,9 +96,11 @@ def replay(
                 assert_never(engine)
 
 
-def _records(engine: Engine, frames: Sequence[Frame], fates: Iterable[Fate]) -> Iterator[Record]:
-    name = engine.name
-    return (Record(frame.number, fate, name) for frame, fate in zip(frames, fates, strict=True))
+def _replayed(engine: Engine, source: Path | Sequence[Frame]) -> Iterator[Replayed]:
+    name, new = engine.name, tuple.__new__  # twice as fast as the constructors, which shows at 100,000 frames a second
+    for frames, arrivals in _batches(source):
+        for frame, fate in zip(frames, engine.judge(arrivals), strict=True):
+            yield new(Replayed, (frame, new(Record, (frame.number, fate, name)), None))
 
 
 def _compared(frame: Frame, kernel: Fate, reference: Fate) -> Replayed:
