@@ -69,7 +69,8 @@ def generate(function: Function, assembler: Assembler) -> int:
     The stack of one function alone is asserted to be within the kernel's 512 bytes."""
     if function.kind is not FunctionKind.PROGRAM:
         assembler.subprogram(function.name, function.kind)
-    instructions = _tidy(_reachable(function.instructions))
+    function.drop_unreachable()
+    instructions = _tidy(function.instructions)
     offsets = {}
     depth = 0
     for buffer in function.buffers:
@@ -82,28 +83,6 @@ def generate(function: Function, assembler: Assembler) -> int:
 
 
 # -- control flow ------------------------------------------------------------------------------------------------------
-
-
-def _reachable(instructions: Sequence[Instruction]) -> list[Instruction]:
-    """Without what no path leads to: the verifier refuses dead code."""
-    places = {item.label: index for index, item in enumerate(instructions) if isinstance(item, Mark)}
-    seen = bytearray(len(instructions))
-    open_ends = [0]
-    while open_ends:
-        index = open_ends.pop()
-        while not seen[index]:
-            seen[index] = 1
-            match instructions[index]:
-                case Jump(label):
-                    open_ends.append(places[label])
-                    break
-                case Branch(_, _, _, label, _):
-                    open_ends.append(places[label])
-                case Return():
-                    break
-            index += 1
-            assert index < len(instructions), "the function runs off its end"
-    return [item for index, item in enumerate(instructions) if seen[index] or isinstance(item, Line)]
 
 
 def _tidy(instructions: list[Instruction]) -> list[Instruction]:

@@ -406,3 +406,8 @@ def checksum_valid() -> tuple[Function, ...]:
     code.place(wrong)
     code.give(0)
     return (code,)
+
+
+def library() -> tuple[Function, ...]:
+    """All functions of this module, for a program to take those that it calls."""
+    return (*walk(), *tcp_payload(), *udp_payload(), *payload(), *maximum_segment_size(), *checksum_valid())

@@ -246,6 +246,10 @@ class Function:
         self.instructions.append(Load(size, to, base, offset))
         return to
 
+    def load_to(self, to: Value, size: Bytes, base: Value | Buffer, offset: int = 0) -> None:
+        """As `load`, into a variable that is there."""
+        self.instructions.append(Load(size, to, base, offset))
+
     def load_network(self, size: Bytes, base: Value | Buffer, offset: int = 0) -> Value:
         """`size` bytes in network order, as a number."""
         to = self.load(size, base, offset)
@@ -312,6 +316,37 @@ class Function:
 
     def line(self, text: str, number: int = 1) -> None:
         self.instructions.append(Line(text, number))
+
+    # -- the whole -----------------------------------------------------------------------------------------------------
+
+    def drop_unreachable(self) -> None:
+        """Drop what no path leads to: the verifier refuses dead code."""
+        instructions = self.instructions
+        places = {item.label: index for index, item in enumerate(instructions) if isinstance(item, Mark)}
+        seen = bytearray(len(instructions))
+        open_ends = [0]
+        while open_ends:
+            index = open_ends.pop()
+            while not seen[index]:
+                seen[index] = 1
+                match instructions[index]:
+                    case Jump(label):
+                        open_ends.append(places[label])
+                        break
+                    case Branch(_, _, _, label, _):
+                        open_ends.append(places[label])
+                    case Return():
+                        break
+                index += 1
+                assert index < len(instructions), f"{self.name} runs off its end"
+        self.instructions = [item for index, item in enumerate(instructions) if seen[index] or isinstance(item, Line)]
+
+    def callees(self) -> tuple[str, ...]:
+        """Functions of the program that this one calls or gives to bpf_loop."""
+        calls = [item for item in self.instructions if isinstance(item, Call)]
+        names = [item.target for item in calls if not isinstance(item.target, Helper)]
+        names += [argument.name for item in calls for argument in item.arguments if isinstance(argument, FunctionName)]
+        return tuple(dict.fromkeys(names))
 
 
 def used(instruction: Instruction) -> tuple[Value, ...]:

@@ -6,7 +6,7 @@ where another one may need it later, so a packet pays for it at most once, and o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
@@ -14,11 +14,12 @@ from bpf import search
 from bpf.assembler import Assembler
 from bpf.codegen import generate
 from bpf.describe import describe
+from bpf.headers import library
 from bpf.image import FunctionKind, ProgramImage
 from bpf.ir import Function, Label, Value
-from bpf.isa import STACK_SIZE, Alu, Condition
+from bpf.isa import Alu, Condition
 from bpf.lower_bytes import lower_bytes, piece_of
-from bpf.lower_facts import LIBRARY, Fact, Work, facts_of
+from bpf.lower_facts import Fact, Work, facts_of
 from bpf.lower_numbers import (
     is_extension_set,
     lower_addresses,
@@ -60,6 +61,7 @@ from rules_dsl.expression import (
 
 PART_WEIGHT: Final = 400
 """Tests that one function holds; more are divided among functions, as a branch reaches 32,768 instructions."""
+_PART: Final = "part"
 _INLINE_WEIGHT: Final = 4
 """Where a function is divided, so few tests are not worth one of their own."""
 
@@ -73,32 +75,31 @@ def compile_program(name: str, predicate: Expression, *, source: str = "") -> Pr
         reason = refusal(test)
         if reason is not None:
             raise LoweringError(test, reason)
-    lowering = _Lowering(name, Tables(), set())
-    functions = [lowering.function(FunctionKind.PROGRAM, name, predicate)]
-    functions += lowering.parts
-    functions += _library(lowering)
+    lowering = _Lowering(name, Tables())
+    program = lowering.function(FunctionKind.PROGRAM, name, predicate)
+    available = {function.name: function for function in (*lowering.parts, *library(), *search.scan(lowering.tables))}
     assembler = Assembler(name, source=source)
     if lowering.tables.data:
         assembler.map(lowering.tables.spec())
     assembler.line(name)
-    depths = {}
-    for function in functions:
-        if function.kind is FunctionKind.GLOBAL_SUBPROGRAM and not function.name.startswith("part"):
+    generate(program, assembler)
+    for function in _called(program, available):
+        if not function.name.startswith(_PART):
             assembler.line(function.name)
-        depths[function.name] = generate(function, assembler)
-    assert max(depths.values()) <= STACK_SIZE
+        generate(function, assembler)
     return assembler.assemble()
 
 
-def _library(lowering: _Lowering) -> Iterator[Function]:
-    wanted = set(lowering.called)
-    for name in lowering.called & LIBRARY.keys():
-        wanted.update(LIBRARY[name][1])
-    for name, (build, _) in LIBRARY.items():
-        if name in wanted:
-            yield from build()
-    if search.SCAN in wanted:
-        yield from search.scan(lowering.tables)
+def _called(program: Function, available: Mapping[str, Function]) -> Iterator[Function]:
+    """The functions that the program calls, they themselves call, and so on; the kernel wants no other in the program."""
+    wanted = list(program.callees())
+    seen = set()
+    while wanted:
+        name = wanted.pop(0)
+        if name not in seen:
+            seen.add(name)
+            yield available[name]
+            wanted += available[name].callees()
 
 
 @dataclass(slots=True)
@@ -107,7 +108,6 @@ class _Lowering:
 
     name: str
     tables: Tables
-    called: set[str]
     parts: list[Function] = field(default_factory=list)
     _needs: dict[int, tuple[Fact, ...]] = field(default_factory=dict)
     """By id of the expression, which the predicate keeps alive."""
@@ -115,13 +115,14 @@ class _Lowering:
     def function(self, kind: FunctionKind, name: str, predicate: Expression) -> Function:
         """A function that returns whether the predicate holds."""
         code = Function(name, kind, 1 if kind is FunctionKind.PROGRAM else 4)
-        work = Work(code, self.tables, self.called)
+        work = Work(code, self.tables)
         yes, no = code.label(), code.label()
         self._lower(work, predicate, yes, no)
         code.place(yes)
         code.give(1)
         code.place(no)
         code.give(0)
+        code.drop_unreachable()
         return code
 
     def _lower(self, work: Work, expression: Expression, yes: Label, no: Label) -> None:
@@ -175,7 +176,7 @@ class _Lowering:
                 self._lower(work, joined, *places)
                 work.facts = outer
             else:
-                name = f"part{len(self.parts) + 1}"
+                name = f"{_PART}{len(self.parts) + 1}"
                 self.parts.append(Function(name, FunctionKind.GLOBAL_SUBPROGRAM, 4))
                 self.parts[-1] = self.function(FunctionKind.GLOBAL_SUBPROGRAM, name, joined)
                 code.line(self.name)

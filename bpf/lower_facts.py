@@ -6,7 +6,7 @@ the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -55,18 +55,6 @@ _COMPUTED: Final[Mapping[str, tuple[Fact, ...]]] = MappingProxyType(
 )
 """What each field without plain bits needs."""
 
-LIBRARY: Final[Mapping[str, tuple[Callable[[], tuple[Function, ...]], tuple[str, ...]]]] = MappingProxyType(
-    {
-        "walk": (headers.walk, ()),
-        "tcp_payload": (headers.tcp_payload, ()),
-        "udp_payload": (headers.udp_payload, ()),
-        "payload": (headers.payload, ("tcp_payload", "udp_payload")),
-        "mss": (headers.maximum_segment_size, ()),
-        "checksum": (headers.checksum_valid, ()),
-    }
-)
-"""The functions that go into a program where one is called, with the names of those that each calls."""
-
 
 def facts_of(test: Test) -> tuple[Fact, ...]:
     """What the test needs, each behind what it needs itself."""
@@ -96,8 +84,6 @@ class Work:
 
     code: Function
     tables: Tables
-    called: set[str]
-    """Functions of the library that the program calls."""
     facts: dict[Fact, Value] = field(default_factory=dict)
     scratch: Buffer = field(init=False)
     """32 bytes, which no test leaves anything in for another."""
@@ -111,7 +97,6 @@ class Work:
 
     def call(self, name: str, *numbers: Value | int) -> Value:
         """Call a function of the library with the context and up to three numbers."""
-        self.called.add(name)
         return self.code.call(name, self.context, *numbers, *[0] * (3 - len(numbers)))
 
     def find(self, fact: Fact) -> None:
@@ -194,5 +179,5 @@ class Work:
         code.branch(Condition.EQ, there, 0, absent)
         offset = code.alu(Alu.RSH, fact, headers.SLICE_SHIFT)
         code.update(Alu.AND, offset, (1 << headers.SLICE_BITS) - 1)
-        length = code.alu(Alu.AND, fact, 0xFFFF_FFFF)
+        length = code.alu(Alu.AND, fact, 0xFFFF_FFFF, 32)
         return offset, length

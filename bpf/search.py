@@ -98,7 +98,7 @@ def _scan_window(tables: Tables) -> Function:
     code.update(Alu.LSH, cell, 2)
     code.update(Alu.ADD, cell, base)
     code.update(Alu.ADD, cell, state)
-    code.set(state, code.load(4, cell, 4))
+    code.load_to(state, 4, cell, 4)
     code.branch(Condition.GT, state, tables.limit, done)
     code.update(Alu.ADD, index, 1)
     code.branch(Condition.LT, index, size, byte)
