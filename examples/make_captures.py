@@ -347,6 +347,7 @@ def vpn_edge() -> Iterable[bytes]:
     yield icmp(roamer, edge, 3, 4, struct.pack("!HH", 0, 1400) + bytes(28))  # fragmentation needed
     yield icmp(roamer6, edge6, 2, rest=struct.pack("!I", 1280) + bytes(48))
     yield icmp(stranger, edge, 5)  # a redirect
+    yield udp(branch, 51820, edge, 51820, b"\x02\0\0\0" + bytes(88))  # an answer to our own initiation
 
 
 def cloudflare() -> Iterable[bytes]:

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firewall.cli.commands import Commands, add_format, add_node, add_policy_file, wants_json
-from firewall.cli.console import BadInput, Exit, say, say_json
+from firewall.cli.console import Exit, count, say, say_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from firewall.plan import Environment
     from rules_dsl.diagnostics import Diagnostic
     from rules_dsl.policy import Policy
+
+REVISION_SHOWN = 1
+"""The revision that the names of a compiled generation carry when nothing is enforced."""
 
 
 def register(commands: Commands) -> None:
@@ -24,7 +25,7 @@ def register(commands: Commands) -> None:
         "what would run: the plan, the nftables rules, the eBPF programs",
         "Compiles a rule file and prints the result; the kernel is not asked and nothing is changed.",
         "mantlet compile acme.rules --emit plan   # the stages and why",
-        "mantlet compile acme.rules --emit nft    # the nftables rule set",
+        "mantlet compile acme.rules --emit nft    # the nftables rules",
         "mantlet compile acme.rules --emit bpf    # the eBPF programs, with rule names",
     )
     add_policy_file(compile_)
@@ -38,11 +39,88 @@ def add_vlan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vlan",
         action="append",
-        default=[],
+        type=_vlan,
         metavar="INTERFACE=ID",
-        help="a VLAN interface and its outermost VLAN id, for vlan.id (may be repeated; default: those of this machine)",
+        help="a VLAN interface and its outermost VLAN id, for vlan.id; may be repeated (default: those of this machine)",
     )
 
 
+def _vlan(text: str) -> tuple[str, int]:
+    name, _, number = text.rpartition("=")
+    if not name or not number.isdecimal() or int(number) > 4095:
+        raise argparse.ArgumentTypeError(f"`{text}` is not INTERFACE=ID, such as eth0.10=10")
+    return name, int(number)
+
+
+def environment(options: argparse.Namespace) -> Environment:
+    """What the command says of the place: the node, and the VLAN interfaces given or else this machine's."""
+    from firewall.plan import Environment, Node
+    from firewall.vlan_interfaces import vlan_interfaces
+
+    given = dict(options.vlan) if options.vlan is not None else vlan_interfaces()
+    return Environment(Node(options.node, options.region), given)
+
+
 def _compile(options: argparse.Namespace) -> Exit:
+    from firewall.cli.plans import nft_lines, plan_json, plan_lines
+    from firewall.cli.policies import load
+    from firewall.plan import plan
+    from firewall.render import render
+
+    policy = load(options)
+    planned = plan(policy, environment(options))
+    head: dict[str, object] = {"file": str(options.file), "tenant": policy.tenant, "emit": options.emit}
+    if options.emit == "plan":
+        if wants_json(options):
+            say_json("compile", {**head, "classes": plan_json(planned)})
+        else:
+            say("\n".join(plan_lines(planned)).rstrip())
+        return Exit.WELL
+    generation = render(planned, REVISION_SHOWN)
+    if options.emit == "nft":
+        text = "\n".join(nft_lines(generation))
+        if wants_json(options):
+            say_json("compile", {**head, "nft": text})
+        else:
+            say(text)
+        return Exit.WELL
+    programs = generation.programs
+    if wants_json(options):
+        shown = [{"name": name, "text": image.disassemble()} for name, image in programs.items()]
+        say_json("compile", {**head, "programs": shown})
+    elif not programs:
+        say("no rule needs eBPF")
+    else:
+        say("\n\n".join(image.disassemble().rstrip() for image in programs.values()))
+    return Exit.WELL
+
+
+def enforcement_findings(policy: Policy) -> tuple[Diagnostic, ...]:
+    """What of a right policy cannot be enforced by this version."""
+    from firewall.plan import Environment, plan
+    from rules_dsl.diagnostics import DiagnosticError
+
+    try:
+        plan(policy, Environment())
+    except DiagnosticError as error:
+        return error.diagnostics
+    return ()
+
+
+def explain_policy(options: argparse.Namespace, path: Path) -> Exit:
+    """`mantlet explain FILE`."""
+    from firewall.cli.plans import explained, plan_json, protects
+    from firewall.cli.policies import load
+    from firewall.plan import Environment, plan
+    from firewall.vlan_interfaces import vlan_interfaces
+
+    policy = load(options, path)
+    planned = plan(policy, Environment(vlan_interfaces=vlan_interfaces()))
+    if wants_json(options):
+        say_json("explain", {"file": str(path), "tenant": policy.tenant, "classes": plan_json(planned)})
+        return Exit.WELL
+    say(f"{policy.tenant}: {count(len(policy.rules), 'rule')} at {policy.hook.value}, for {protects(policy)}")
+    say()
+    for line in explained(planned):
+        say(line)
     return Exit.WELL

@@ -167,7 +167,9 @@ def _fields(options: argparse.Namespace) -> Exit:
     under = [field for field in FIELDS.values() if name is None or (field.name.startswith(name.rstrip(".") + ".") and field is not one)]
     if one is None and not under:
         near = difflib.get_close_matches(name, BY_NAME, n=3, cutoff=0.5)
-        raise BadInput(f"no field is called `{name}`", *([f"near it: {', '.join(near)}"] if near else []), "`mantlet fields` lists them all")
+        raise BadInput(
+            f"no field is called `{name}`", *([f"near it: {', '.join(near)}"] if near else []), "`mantlet fields` lists them all"
+        )
     if wants_json(options):
         shown = ([one] if one else []) + under
         say_json("fields", {"fields": [_field_json(field) for field in shown]})
@@ -248,5 +250,3 @@ def _explain_code(code: str, *, as_json: bool) -> Exit:
     else:
         say(code_text(entry))
     return Exit.WELL
-
-

@@ -77,8 +77,8 @@ def fields_page() -> str:
     lines = [
         "# Fields",
         "",
-        "Every field that an expression can test. This page is made from the field catalogue (`rules_dsl/fields.py`); `mantlet fields NAME`",
-        "says the same on a terminal.",
+        "Every field that an expression can test. This page is made from the field catalogue (`rules_dsl/fields.py`);",
+        "`mantlet fields NAME` says the same on a terminal.",
         "",
         "A field that a packet does not carry is absent, and every comparison on it is false. Bytes and bits are counted from 0 from the",
         "header's first. *Wireshark* names the display filter field that means the same, where one does; where it differs from the field's",
@@ -121,8 +121,8 @@ def cli_page() -> str:
     lines = [
         "# The command line",
         "",
-        "This page is made from the argument parser; `mantlet COMMAND --help` says the same on a terminal. `python -m firewall` is the same",
-        "command.",
+        "This page is made from the argument parser; `mantlet COMMAND --help` says the same on a terminal.",
+        "`python -m firewall` is the same command.",
         "",
         "| exit code | meaning |",
         "| --- | --- |",
@@ -178,12 +178,54 @@ def _filled(action: argparse.Action) -> dict[str, object]:
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
+CODE_GROUPS = {
+    "E00": "Syntax",
+    "E01": "Types",
+    "E02": "Names and fields",
+    "E03": "Literals",
+    "E04": "Limits",
+    "E05": "Rule files",
+    "E06": "Lists and files",
+    "E09": "Enforcement",
+    "W": "Warnings",
+}
+"""The start of a code, and what such codes are about."""
+
+
 def code_json(code: Code) -> dict[str, object]:
-    raise NotImplementedError
+    return {"code": code.code, "title": code.title, "explanation": code.explanation, "wrong": code.wrong, "right": code.right}
 
 
 def code_text(code: Code) -> str:
-    raise NotImplementedError
+    """A code with its meaning and its example, for a terminal."""
+    lines = [f"{code.code}: {code.title}", "", code.explanation]
+    for label, example in (("wrong", code.wrong), ("right", code.right)):
+        if example:
+            lines += ["", f"{label}:", *(f"  {line}" for line in example.splitlines())]
+    return "\n".join(lines)
+
+
+def errors_page() -> str:
+    from rules_dsl import CODES
+
+    lines = [
+        "# Errors and warnings",
+        "",
+        "Every code that a diagnostic can carry: E is an error, W a warning. This page is made from the codes in the source;",
+        "`mantlet explain CODE` says the same on a terminal.",
+        "",
+    ]
+    for start, heading in CODE_GROUPS.items():
+        members = [code for name, code in CODES.items() if name.startswith(start)]
+        if not members:
+            continue
+        lines += [f"## {heading}", ""]
+        for code in members:
+            lines += [f"### {code.code}: {code.title}", "", code.explanation, ""]
+            for label, example in (("Wrong", code.wrong), ("Right", code.right)):
+                if example:
+                    lines += [f"{label}:", "", "```", *example.splitlines(), "```", ""]
+    return "\n".join(lines)
 
 
 def main(folder: Path) -> None:
@@ -192,7 +234,7 @@ def main(folder: Path) -> None:
         (folder / name).write_text(page(), encoding="utf-8")
 
 
-PAGES = {"fields.md": fields_page, "cli.md": cli_page}
+PAGES = {"fields.md": fields_page, "errors.md": errors_page, "cli.md": cli_page}
 """File name and what makes it."""
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firewall.cli.commands import Commands, add_format, add_geo, add_node, add_policy_file, wants_json
-from firewall.cli.console import BadInput, Exit, count, coloured, paint, say, say_json, warn
+from firewall.cli.console import BadInput, Exit, coloured, count, paint, say, say_json, warn
 
 if TYPE_CHECKING:
     from firewall.replay import Difference, Options, Record, Replayed, Result
@@ -146,8 +147,6 @@ def _replay(options: argparse.Namespace) -> Exit:
 
 
 def _on_terminal() -> bool:
-    import sys
-
     return coloured(sys.stdout)
 
 

@@ -1,0 +1,214 @@
+"""A plan and a generation as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+from typing import assert_never
+
+from bpf.describe import describe
+from firewall.expected_cost import cost_of
+from firewall.generation import TABLE, Generation
+from firewall.match import Conjunction, PacketClass
+from firewall.native import match_text
+from firewall.plan import MapStage, Plan, RuleStage, Stage, Term
+from rules_dsl import expression as ex
+from rules_dsl.expression import Expression
+from rules_dsl.policy import Mode, Policy, Rule
+
+CLASS_NAMES = {
+    PacketClass.IP4: "IPv4",
+    PacketClass.IP4_LATER: "IPv4, later fragments",
+    PacketClass.IP6: "IPv6",
+    PacketClass.IP6_LATER: "IPv6, later fragments",
+    PacketClass.IP6_ODD: "IPv6, odd header chains",
+}
+
+
+def headline(rule: Rule) -> str:
+    """`monitor block "name"`."""
+    mode = "" if rule.mode is Mode.ENABLED else f"{rule.mode.value} "
+    return f'{mode}{rule.action.value} "{rule.name}"'
+
+
+def expression_text(expression: Expression) -> str:
+    """A checked expression, as the rule language would write it."""
+    match expression:
+        case ex.Const(value):
+            return "true" if value else "false"
+        case ex.Not(item):
+            return f"not {_nested(item)}"
+        case ex.And(items):
+            return " and ".join(map(_nested, items))
+        case ex.Or(items):
+            return " or ".join(map(_nested, items))
+        case ex.Xor(left, right):
+            return f"{_nested(left)} xor {_nested(right)}"
+        case _:
+            return describe(expression)
+
+
+def _nested(expression: Expression) -> str:
+    text = expression_text(expression)
+    return f"({text})" if isinstance(expression, ex.And | ex.Or | ex.Xor) else text
+
+
+def protects(policy: Policy) -> str:
+    """What a policy protects, in a few words."""
+    parts = [
+        str(network)
+        for ranges, family in ((policy.protect.v4, IPv4Address), (policy.protect.v6, IPv6Address))
+        for low, high in ranges
+        for network in summarize_address_range(family(low), family(high))
+    ]
+    parts += [f"interface {name}" for name in policy.protect.interfaces] + [f"mark {mark:#x}" for mark in policy.protect.marks]
+    return " ".join(parts) or "all packets"
+
+
+# -- explain -----------------------------------------------------------------------------------------------------------
+
+
+def explained(plan: Plan) -> Iterator[str]:
+    """Lines: each rule with what was chosen for it, why, and what it is expected to cost."""
+    policy = plan.policy
+    for index, rule in enumerate(policy.rules):
+        yield f"{index + 1:>3}  {headline(rule)} when {rule.expression}"
+        for names, lines in _choices(plan, index):
+            yield f"       {names}"
+            yield from (f"         {line}" for line in lines)
+        yield ""
+    yield f"     default {policy.default.value}"
+
+
+def _choices(plan: Plan, index: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Classes of packets that are treated alike, and how."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for each in plan.classes:
+        lines = _choice(plan, each.packets, index)
+        groups.setdefault(lines, []).append(CLASS_NAMES[each.packets])
+    for lines, names in groups.items():
+        yield "; ".join(names) if len(names) < len(plan.classes) else "all packets", lines
+
+
+def _choice(plan: Plan, packets: PacketClass, index: int) -> tuple[str, ...]:
+    stage = stage_of(plan, packets, index)
+    if stage is None:
+        return tuple(omission.reason for omission in plan.omissions if omission.packets is packets and omission.index == index)
+    return (*stage.reasons, f"expected cost: {cost_of(stage)}")
+
+
+def stage_of(plan: Plan, packets: PacketClass, index: int) -> Stage | None:
+    """The stage in which a rule is judged for a class of packets."""
+    for stage in plan.stages_of(packets):
+        match stage:
+            case RuleStage():
+                if stage.index == index:
+                    return stage
+            case MapStage():
+                if any(member == index for member, _ in stage.members):
+                    return stage
+            case _:
+                assert_never(stage)
+    return None
+
+
+# -- compile -----------------------------------------------------------------------------------------------------------
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """Each class of packets with its stages in order."""
+    for each in plan.classes:
+        yield f"{CLASS_NAMES[each.packets]}:"
+        if not each.stages:
+            yield "  (no rule)"
+        for number, stage in enumerate(each.stages, 1):
+            match stage:
+                case RuleStage():
+                    yield f"  {number}. {headline(stage.rule)}"
+                    for term in stage.terms:
+                        yield f"       {_term_text(term)}"
+                case MapStage():
+                    names = ", ".join(headline(rule) for _, rule in stage.members)
+                    keys = " . ".join(key.value for key in stage.keys)
+                    yield f"  {number}. map of {keys}, {len(stage.elements)} elements: {names}"
+                    if stage.fixed:
+                        yield f"       {_conjunction(stage.fixed)}"
+                case _:
+                    assert_never(stage)
+            yield from (f"       # {reason}" for reason in stage.reasons)
+        yield f"  {len(each.stages) + 1}. default {plan.policy.default.value}"
+        yield ""
+
+
+def _conjunction(matches: Conjunction) -> str:
+    return " ".join(match_text(match, None) for match in matches)
+
+
+def _term_text(term: Term) -> str:
+    parts = [_conjunction(term.matches)] if term.matches else []
+    parts += [f"not [{_conjunction(absent)}]" for absent in term.absent]
+    if term.payload is not None:
+        parts.append(f"eBPF [{expression_text(term.payload)}]")
+    return " ".join(parts) or "every packet"
+
+
+def plan_json(plan: Plan) -> list[dict[str, object]]:
+    return [{"packets": each.packets.value, "stages": [_stage_json(stage) for stage in each.stages]} for each in plan.classes]
+
+
+def _stage_json(stage: Stage) -> dict[str, object]:
+    cost = cost_of(stage)
+    expected = {"native_ns": round(cost.native), "program_ns": round(cost.program), "per_payload_byte_ns": cost.per_byte}
+    match stage:
+        case RuleStage():
+            terms = [
+                {
+                    "native": [match_text(match, None) for match in term.matches],
+                    "unless": [_conjunction(absent) for absent in term.absent],
+                    "payload": expression_text(term.payload) if term.payload is not None else None,
+                }
+                for term in stage.terms
+            ]
+            return {"kind": "rule", "rule": stage.rule.name, "terms": terms, "reasons": list(stage.reasons), "expected_cost": expected}
+        case MapStage():
+            return {
+                "kind": "map",
+                "rules": [rule.name for _, rule in stage.members],
+                "native": [match_text(match, None) for match in stage.fixed],
+                "keys": [key.value for key in stage.keys],
+                "elements": len(stage.elements),
+                "reasons": list(stage.reasons),
+                "expected_cost": expected,
+            }
+        case _:
+            assert_never(stage)
+
+
+def nft_lines(generation: Generation) -> Iterator[str]:
+    """The generation as a table that nft reads; what nft cannot write (eBPF matches, bulk elements) stands in comments."""
+    objects: list[str] = []
+    chains: dict[str, list[str]] = {}
+    for line in generation.nft.splitlines():
+        verb, kind, _, _, rest = line.split(" ", 4)
+        assert verb == "add"
+        match kind:
+            case "chain":
+                chains.setdefault(rest, [])
+            case "rule":
+                name, text = rest.split(" ", 1)
+                chains[name].append(text)
+            case _:
+                objects.append(f"{kind} {rest}")
+    for match in generation.matches:
+        verb = "goto" if match.goto else "jump"
+        chains.setdefault(match.chain, []).append(f'# match bpf "{match.program.name}" {verb} {match.target} comment "{match.comment}"')
+    yield f"table inet {TABLE} {{"
+    yield from (f"\t{line}" for line in objects)
+    for bulk in generation.bulk:
+        yield f"\t# set {bulk.set_name}: {len(bulk.ranges):,} elements, loaded apart"
+    for name, rules in chains.items():
+        yield ""
+        yield f"\tchain {name} {{"
+        yield from (f"\t\t{rule}" for rule in rules)
+        yield "\t}"
+    yield "}"
