@@ -1,0 +1,21 @@
+"""The plan: which part of each rule nftables matches and which part eBPF judges, and why."""
+
+from firewall.match import Conjunction, Key, Match, Notation, PacketClass
+from firewall.plan.compile import enforceable, plan
+from firewall.plan.model import (
+    ClassPlan,
+    Element,
+    Environment,
+    MapStage,
+    Node,
+    Omission,
+    Plan,
+    RuleStage,
+    Stage,
+    Term,
+)
+
+__all__ = [
+    "ClassPlan", "Conjunction", "Element", "Environment", "Key", "MapStage", "Match", "Node", "Notation", "Omission", "PacketClass",
+    "Plan", "RuleStage", "Stage", "Term", "enforceable", "plan",
+]  # fmt: skip

@@ -1,0 +1,201 @@
+"""First pass: what is constant for a class of packets, on this node and at this hook, becomes `true` or `false`.
+
+Tests on fields that the class cannot have are false; a test of many values that nft asks one by one is taken apart."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from firewall.match import PacketClass
+from firewall.native_fields import IP_HEADER_BITS, header_exists, place_in
+from firewall.plan.model import Environment
+from rules_dsl import expression as ex
+from rules_dsl.expression import And, Const, Expression, Not, Or, Test, Xor
+from rules_dsl.fields import Field, Header
+from rules_dsl.packet import Packet, Place
+from rules_dsl.policy import Hook
+from rules_dsl.reference import holds
+
+TRUE, FALSE = Const(True), Const(False)
+
+_ANY_PACKET = b"\x45\0\0\x14" + bytes(16)
+"""An IPv4 header, where a test looks at nothing of the packet."""
+
+_EXTENSIONS = (0, 43, 44, 51, 60)
+"""Values that ipv6.exthdr can have."""
+
+_TRANSPORT_FIELDS = frozenset(
+    ("tcp", "udp", "icmp", "icmpv6", "sctp", "gre", "esp", "tcp.payload", "tcp.payload.len", "udp.payload", "udp.payload.len",
+     "tcp.options.mss", "payload", "payload.len")
+)  # fmt: skip
+"""Fields without plain bits that are absent where there is no transport header."""
+
+
+def fold(expression: Expression, packets: PacketClass, hook: Hook, environment: Environment) -> Expression:
+    """`expression` for packets of one class. Nothing constant is left inside the result."""
+
+    def folded(item: Expression) -> Expression:
+        match item:
+            case Const():
+                return item
+            case Not(inner):
+                return negation(folded(inner))
+            case And(items):
+                return conjunction([folded(each) for each in items])
+            case Or(items):
+                return disjunction([folded(each) for each in items])
+            case Xor(left, right):
+                return _exclusive(folded(left), folded(right))
+            case _:
+                return _test(item, packets, hook, environment)
+
+    return folded(expression)
+
+
+def negation(item: Expression) -> Expression:
+    match item:
+        case Const(value):
+            return Const(not value)
+        case Not(inner):
+            return inner
+        case _:
+            return Not(item)
+
+
+def conjunction(items: list[Expression]) -> Expression:
+    kept: dict[Expression, None] = {}
+    for item in items:
+        if item == FALSE:
+            return FALSE
+        if isinstance(item, And):
+            kept.update(dict.fromkeys(item.items))
+        elif item != TRUE:
+            kept[item] = None
+    return TRUE if not kept else next(iter(kept)) if len(kept) == 1 else And(tuple(kept))
+
+
+def disjunction(items: list[Expression]) -> Expression:
+    kept: dict[Expression, None] = {}
+    for item in items:
+        if item == TRUE:
+            return TRUE
+        if isinstance(item, Or):
+            kept.update(dict.fromkeys(item.items))
+        elif item != FALSE:
+            kept[item] = None
+    return FALSE if not kept else next(iter(kept)) if len(kept) == 1 else Or(tuple(kept))
+
+
+def _exclusive(left: Expression, right: Expression) -> Expression:
+    match left, right:
+        case Const(value), other:
+            return negation(other) if value else other
+        case other, Const(value):
+            return negation(other) if value else other
+        case _:
+            return FALSE if left == right else Xor(left, right)
+
+
+# -- tests -------------------------------------------------------------------------------------------------------------
+
+
+def _test(test: Test, packets: PacketClass, hook: Hook, environment: Environment) -> Expression:
+    root = ex.root_of(ex.operand_of(test))
+    if isinstance(root, ex.BitSlice):
+        return test if header_exists(root.header, packets) else FALSE
+    field = root.field
+    if field.group == "place":
+        return _place_test(test, field, hook, environment)
+    if field.at:
+        return _plain_test(test, field, packets)
+    if packets.is_later_fragment and field.name in _TRANSPORT_FIELDS:
+        return FALSE
+    match field.name:
+        case "ip":
+            return TRUE
+        case "icmp" if packets.version == 6:
+            return FALSE
+        case "icmpv6" if packets.version == 4:
+            return FALSE
+        case "ip.opt.type" if packets.version == 6:
+            return FALSE
+        case "ip.checksum.valid":  # the kernel drops an IPv4 packet with a wrong one before the first hook (ip_rcv)
+            return Const(packets.version == 4)
+        case "ip.frag" if packets.is_later_fragment:
+            return TRUE
+        case "ipv6.exthdr":
+            return _extension_test(test, packets)
+        case _:
+            return test
+
+
+def _place_test(test: Test, field: Field, hook: Hook, environment: Environment) -> Expression:
+    match field.name:
+        case "cf.colo.name" | "cf.colo.region":
+            place = Place(None, colo_name=environment.node.name, colo_region=environment.node.region)
+            return Const(holds(test, Packet(_ANY_PACKET, place)))
+        case "interface.in" | "vlan.id" if hook is Hook.OUTPUT:
+            return FALSE
+        case "interface.out" if hook in (Hook.PREROUTING, Hook.INPUT):
+            return FALSE
+        case _:
+            return test
+
+
+def _plain_test(test: Test, field: Field, packets: PacketClass) -> Expression:
+    place = place_in(field, packets)
+    if place is None:
+        return FALSE
+    if field.name == "ip.version":
+        return _on_constant(test, packets.version)
+    if place.scale == 0:
+        return _on_constant(test, place.add)
+    if field.name == "ip.frag.offset" and packets is PacketClass.IP4:
+        return _on_constant(test, 0)
+    return test
+
+
+def _on_constant(test: Test, value: int) -> Expression:
+    match test:
+        case ex.InRanges(ex.FieldValue(), ranges):
+            return Const(any(low <= value <= high for low, high in ranges))
+        case ex.AnyBit(ex.FieldValue(), mask):
+            return Const(value & mask != 0)
+        case ex.All(inner):
+            return _on_constant(inner, value)
+        case _:
+            return test
+
+
+def _extension_test(test: Test, packets: PacketClass) -> Expression:
+    """`ipv6.exthdr` has several values: any of those in the ranges is one existence test each."""
+    if packets.version == 4:
+        return FALSE
+    match test:
+        case ex.InRanges(operand, ranges):
+            wanted = [number for number in _EXTENSIONS if any(low <= number <= high for low, high in ranges)]
+        case ex.AnyBit(operand, mask):
+            wanted = [number for number in _EXTENSIONS if number & mask]
+        case _:
+            return test
+    if packets is not PacketClass.IP6_ODD and 51 in wanted:
+        wanted.remove(51)  # with an authentication header the packet is of the class IP6_ODD
+    if packets is PacketClass.IP6_LATER and 44 in wanted:
+        return TRUE
+    return disjunction([ex.InRanges(operand, ((number, number),)) for number in wanted])
+
+
+def is_always_present(operand: ex.Operand, packets: PacketClass) -> bool:
+    """Whether every packet of the class has the operand, so that the opposite of a range is the other ranges."""
+    match operand:
+        case ex.FieldValue(field):
+            place = place_in(field, packets)
+            if place is None:
+                return field.name == "meta.mark" or (field.name == "ip.proto" and packets.version == 4)
+            return place.header in (Header.IPV4, Header.IPV6)
+        case ex.BitSlice(header, _, end):
+            return header in (Header.IP, Header.IPV4, Header.IPV6) and end <= IP_HEADER_BITS[packets.version]
+        case ex.Length() | ex.Folded() | ex.Substring():
+            return False
+        case _:
+            assert_never(operand)

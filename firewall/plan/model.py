@@ -1,0 +1,114 @@
+"""What a plan is made of: terms, stages, and the plan itself. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from firewall.match import Conjunction, Key, Notation, PacketClass
+from rules_dsl.expression import Expression
+from rules_dsl.policy import Policy, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The machine that enforces: what `cf.colo.name` and `cf.colo.region` are there."""
+
+    name: str = ""
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a plan depends on besides the policy."""
+
+    node: Node = Node()
+    vlan_interfaces: Mapping[str, int] = field(default_factory=dict)
+    """Name of a VLAN interface -> its outermost VLAN id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One alternative of a rule: all `matches` hold, none of the conjunctions in `absent` holds, and `payload` is true."""
+
+    matches: Conjunction = ()
+    absent: tuple[Conjunction, ...] = ()
+    payload: Expression | None = None
+    whole: Expression | None = None
+    """The term as an expression, where eBPF can judge all of it."""
+
+    @property
+    def is_plain(self) -> bool:
+        return not self.absent and self.payload is None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleStage:
+    """One rule by itself."""
+
+    index: int
+    """Of the rule in `policy.rules`."""
+    rule: Rule
+    terms: tuple[Term, ...]
+    reasons: tuple[str, ...]
+
+
+Box = tuple[tuple[int, int], ...]
+"""An inclusive range for each key of a map."""
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    box: Box
+    index: int
+    """Of the rule that packets in the box go to."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapStage:
+    """A run of ending rules as one verdict map; its elements are disjoint."""
+
+    members: tuple[tuple[int, Rule], ...]
+    fixed: Conjunction
+    """What all of them have in common."""
+    keys: tuple[Key, ...]
+    protocol: int | None
+    """The transport protocol of all of them, where ports are among the keys and the protocol is not."""
+    elements: tuple[Element, ...]
+    addresses: Notation
+    """How its addresses are written; NUMBER where it has none."""
+    reasons: tuple[str, ...]
+
+    @property
+    def is_interval(self) -> bool:
+        return any(low != high for element in self.elements for low, high in element.box)
+
+
+Stage = RuleStage | MapStage
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPlan:
+    packets: PacketClass
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Omission:
+    """Why a rule has no stage in a class."""
+
+    packets: PacketClass
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    policy: Policy
+    environment: Environment
+    classes: tuple[ClassPlan, ...]
+    """In the order of `PacketClass`."""
+    omissions: tuple[Omission, ...]
+
+    def stages_of(self, packets: PacketClass) -> tuple[Stage, ...]:
+        return next(each.stages for each in self.classes if each.packets is packets)

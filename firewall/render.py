@@ -1,0 +1,287 @@
+"""A plan as a generation: nft text for all that nftables says, and the rules that carry eBPF programs.
+
+Chains of a generation, all under its prefix: `entry` tells the IP versions apart; one chain for each class of packets holds the
+stages in order; `ruleN` is the end of rule N (counter, log, verdict); `ruleN.CLASS...` are the steps of a rule that is more than
+one line of matches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from bpf import compile_program
+from bpf.image import ProgramImage
+from firewall.generation import TABLE, BpfMatch, BulkElements, Generation, counter_name, prefix_of
+from firewall.match import Conjunction, Key, Match, Notation, PacketClass
+from firewall.native import match_text, protocol_match, range_text
+from firewall.plan.model import MapStage, Plan, RuleStage, Stage, Term
+from rules_dsl import expression as ex
+from rules_dsl.expression import Expression, Ranges
+from rules_dsl.policy import Action, Mode, Rule
+
+MOST_INLINE_RANGES = 16
+"""Address sets of more ranges than this are named, and shared by the rules that test them."""
+
+MOST_TEXT_RANGES = 4096
+"""Sets of more ranges than this are loaded by our own codec, which is faster than nft's text."""
+
+LONGEST_COMMENT = 127
+"""Bytes (NFTNL_UDATA_COMMENT_MAXLEN of nft, less the NUL)."""
+
+
+def render(plan: Plan, revision: int, *, observe: int | None = None) -> Generation:
+    """The generation `revision` of the plan's tenant. With `observe` each rule that matches says so with an NFLOG message to that
+    group, whose prefix is the rule's index in the policy, and the default's is `default`."""
+    return _Renderer(plan, revision, observe).generation()
+
+
+@dataclass(slots=True)
+class _Renderer:
+    plan: Plan
+    revision: int
+    observe: int | None
+    declarations: list[str] = field(default_factory=list)
+    """Counters, sets and maps, which rules refer to."""
+    chains: dict[str, list[str]] = field(default_factory=dict)
+    """nft rules by chain; all chains are declared before the first rule."""
+    matches: list[BpfMatch] = field(default_factory=list)
+    bulk: list[BulkElements] = field(default_factory=list)
+    counters: dict[str, str] = field(default_factory=dict)
+    sets: dict[tuple[Notation, Ranges], str] = field(default_factory=dict)
+    maps: dict[object, str] = field(default_factory=dict)
+    programs: dict[Expression, ProgramImage] = field(default_factory=dict)
+
+    @property
+    def prefix(self) -> str:
+        return prefix_of(self.plan.policy.tenant, self.revision)
+
+    def generation(self) -> Generation:
+        policy = self.plan.policy
+        entry = self.chain("entry")
+        self.default()
+        self.classes(entry)
+        lines = [
+            *(f"add chain inet {TABLE} {name}" for name in self.chains),
+            *self.declarations,
+            *(f"add rule inet {TABLE} {name} {rule}" for name, rules in self.chains.items() for rule in rules),
+        ]
+        return Generation(
+            policy.tenant, self.revision, self.prefix, entry, policy.hook, policy.protect, "\n".join(lines) + "\n",
+            tuple(self.matches), tuple(self.bulk), self.counters,
+        )  # fmt: skip
+
+    def chain(self, suffix: str) -> str:
+        """The name of a chain of this generation, which it is certain to have."""
+        name = f"{self.prefix}.{suffix}"
+        self.chains.setdefault(name, [])
+        return name
+
+    def add(self, chain: str, *words: str, comment: str = "") -> None:
+        text = " ".join(word for word in words if word)
+        self.chains[chain].append(f'{text} comment "{safe_comment(comment)}"' if comment else text)
+
+    # -- classes of packets
+
+    def classes(self, entry: str) -> None:
+        ip4, ip6 = self.chain(PacketClass.IP4.value), self.chain(PacketClass.IP6.value)
+        self.add(entry, f"meta nfproto vmap {{ ipv4 : goto {ip4}, ipv6 : goto {ip6} }}")
+        for usual, packets, match, comment in _TURNINGS:
+            if self.plan.stages_of(packets) != self.plan.stages_of(usual):
+                self.add(self.chain(usual.value), match, f"goto {self.chain(packets.value)}", comment=comment)
+        for packets in PacketClass:
+            name = f"{self.prefix}.{packets.value}"
+            if name in self.chains:
+                for stage in self.plan.stages_of(packets):
+                    self.stage(name, stage, packets)
+                self.add(name, f"goto {self.chain('default')}")
+
+    def stage(self, chain: str, stage: Stage, packets: PacketClass) -> None:
+        match stage:
+            case RuleStage():
+                self.rule(chain, stage, packets)
+            case MapStage():
+                self.verdict_map(chain, stage)
+            case _:
+                assert_never(stage)
+
+    # -- one rule
+
+    def rule(self, chain: str, stage: RuleStage, packets: PacketClass) -> None:
+        end = self.end(stage.index, stage.rule)
+        if stage.rule.ends or len(stage.terms) == 1:
+            for number, term in enumerate(stage.terms):
+                self.term(chain, stage, term, end, f"rule{stage.index}.{packets.value}.{number}")
+        else:
+            self.once(chain, stage, packets, end)
+
+    def term(self, chain: str, stage: RuleStage, term: Term, end: str, name: str) -> None:
+        """Packets of the term go from `chain` to `end`; others come back to it."""
+        native = self.texts(term.matches)
+        if term.is_plain:
+            self.add(chain, native, self.verdict_of(stage, end), comment=stage.rule.name)
+            return
+        step = self.chain(name)
+        self.add(chain, native, f"jump {step}", comment=stage.rule.name)
+        for absent in term.absent:
+            self.add(step, self.texts(absent), "return")
+        if term.payload is None:
+            self.add(step, f"goto {end}")
+        else:
+            self.payload(step, stage, term.payload, end)
+
+    def verdict_of(self, stage: RuleStage, end: str) -> str:
+        return f"goto {end}" if stage.rule.ends else f"jump {end}"
+
+    def once(self, chain: str, stage: RuleStage, packets: PacketClass, end: str) -> None:
+        """A rule that does not end and has several terms: a packet comes to its end at most once, since every step is a goto."""
+        base = f"rule{stage.index}.{packets.value}"
+        here = self.chain(base)
+        self.add(chain, f"jump {here}", comment=stage.rule.name)
+        simple = [term for term in stage.terms if term.is_plain]
+        guarded = [term for term in stage.terms if not term.is_plain and term.payload is None]
+        deep = [term for term in stage.terms if term.payload is not None]
+        for term in simple:
+            self.add(here, self.texts(term.matches), f"goto {end}")
+        for number, term in enumerate(guarded):
+            after = self.chain(f"{base}.after{number}")
+            inside = self.chain(f"{base}.{number}")
+            self.add(here, self.texts(term.matches), f"goto {inside}")
+            self.add(here, f"goto {after}")
+            for absent in term.absent:
+                self.add(inside, self.texts(absent), f"goto {after}")
+            self.add(inside, f"goto {end}")
+            here = after
+        if deep:
+            wholes = [term.whole for term in deep]
+            step = self.chain(f"{base}.match")
+            for term in deep:
+                self.add(here, self.texts(term.matches), f"goto {step}")
+            self.payload(step, stage, ex.Or(tuple(whole for whole in wholes if whole is not None)), end)
+
+    def payload(self, chain: str, stage: RuleStage, predicate: Expression, end: str) -> None:
+        program = self.programs.get(predicate)
+        if program is None:
+            name = f"rule{stage.index}.{len(self.programs)}"
+            program = compile_program(name, predicate, source=f"{stage.rule.name}: {stage.rule.expression}")
+            self.programs[predicate] = program
+        self.matches.append(BpfMatch(program, chain, end, True, stage.rule.name, stage.rule.name))
+
+    def texts(self, matches: Conjunction) -> str:
+        return " ".join(match_text(match, self.set_of(match)) for match in matches)
+
+    def set_of(self, match: Match) -> str | None:
+        """The named set of a match on many addresses; None where the values stand in the rule."""
+        if match.key not in (Key.SOURCE, Key.DESTINATION) or len(match.ranges) <= MOST_INLINE_RANGES:
+            return None
+        kind = (match.notation, match.ranges)
+        name = self.sets.get(kind)
+        if name is not None:
+            return name
+        word = safe_name(match.list_name) if match.list_name else f"set{len(self.sets)}"
+        name = f"{self.prefix}.{word}.{'v4' if match.notation is Notation.IPV4 else 'v6'}.{len(self.sets)}"
+        self.sets[kind] = name
+        address = "ipv4_addr" if match.notation is Notation.IPV4 else "ipv6_addr"
+        elements = ""
+        if len(match.ranges) > MOST_TEXT_RANGES:
+            self.bulk.append(BulkElements(name, 4 if match.notation is Notation.IPV4 else 16, match.ranges))
+        else:
+            elements = " elements = { " + ", ".join(range_text(match.notation, low, high) for low, high in match.ranges) + " };"
+        self.declarations.append(f"add set inet {TABLE} {name} {{ type {address}; flags interval;{elements} }}")
+        return name
+
+    # -- runs of rules
+
+    def verdict_map(self, chain: str, stage: MapStage) -> None:
+        version = {Notation.IPV4: "ip", Notation.IPV6: "ip6"}.get(stage.addresses, "")
+        header = _PORT_HEADERS.get(stage.protocol, "th") if stage.protocol is not None else "th"
+        left = " . ".join(_KEY_WORDS[key].format(version=version, header=header) for key in stage.keys)
+        protocol = "" if stage.protocol is None else match_text(protocol_match(stage.protocol))
+        names = [rule.name for _, rule in stage.members]
+        comment = ", ".join(names) if len(names) < 4 else f"{names[0]} ... {names[-1]} ({len(names)} rules)"
+        self.add(chain, protocol, self.texts(stage.fixed), f"{left} vmap @{self.map_of(stage)}", comment=comment)
+
+    def map_of(self, stage: MapStage) -> str:
+        """The name of the stage's map; stages of the same elements share one."""
+        kind = (stage.keys, stage.elements, stage.addresses)
+        name = self.maps.get(kind)
+        if name is not None:
+            return name
+        name = self.maps[kind] = f"{self.prefix}.map{len(self.maps)}"
+        ends = {index: self.end(index, rule) for index, rule in stage.members}
+        notations = [stage.addresses if key in (Key.SOURCE, Key.DESTINATION) else Notation.NUMBER for key in stage.keys]
+        elements = ", ".join(
+            " . ".join(range_text(notation, low, high) for notation, (low, high) in zip(notations, element.box, strict=True))
+            + f" : goto {ends[element.index]}"
+            for element in stage.elements
+        )
+        address = "ipv4_addr" if stage.addresses is Notation.IPV4 else "ipv6_addr"
+        types = " . ".join(_KEY_TYPES.get(key, address) for key in stage.keys)
+        flags = " flags interval;" if stage.is_interval else ""
+        self.declarations.append(f"add map inet {TABLE} {name} {{ type {types} : verdict;{flags} elements = {{ {elements} }}; }}")
+        return name
+
+    # -- ends
+
+    def end(self, index: int, rule: Rule) -> str:
+        """The chain that counts a match of the rule, logs it, and gives the verdict."""
+        name = f"{self.prefix}.rule{index}"
+        if name in self.chains:
+            return name
+        self.chain(f"rule{index}")
+        counter = counter_name(self.plan.policy.tenant, rule.name)
+        self.counters[counter] = rule.name
+        self.declarations.append(f'add counter inet {TABLE} {counter} {{ comment "{safe_comment(rule.name)}"; }}')
+        log = f'log prefix "{index}" group {self.observe}' if self.observe is not None else ""
+        self.add(name, f"counter name {counter}", log, "" if not rule.ends else _VERDICTS[rule.action], comment=rule.name)
+        if rule.ends and rule.action is Action.REJECT:
+            self.reject(name)
+        if self.observe is None and (rule.action is Action.LOG or rule.mode is Mode.MONITOR):
+            words = (
+                f"{self.plan.policy.tenant} {rule.mode.value + ' ' if rule.mode is Mode.MONITOR else ''}{rule.action.value} {rule.name}: "
+            )
+            self.add(name, f'limit rate 10/second burst 20 packets log prefix "{safe_comment(words).replace("$", "?")}"')
+        return name
+
+    def reject(self, chain: str) -> None:
+        self.add(chain, "meta l4proto tcp reject with tcp reset")
+        self.add(chain, "reject with icmpx port-unreachable")
+
+    def default(self) -> None:
+        name = self.chain("default")
+        log = f'log prefix "default" group {self.observe}' if self.observe is not None else ""
+        action = self.plan.policy.default
+        if log or _VERDICTS[action]:
+            self.add(name, log, _VERDICTS[action], comment="default")
+        if action is Action.REJECT:
+            self.reject(name)
+
+
+_VERDICTS = {Action.ALLOW: "accept", Action.BLOCK: "drop", Action.REJECT: ""}
+"""The verdict at the end of a rule's first line; a reject is two more lines."""
+
+_KEY_WORDS = {
+    Key.SOURCE: "{version} saddr", Key.DESTINATION: "{version} daddr", Key.SOURCE_PORT: "{header} sport",
+    Key.DESTINATION_PORT: "{header} dport", Key.PROTOCOL: "meta l4proto",
+}  # fmt: skip
+_KEY_TYPES = {Key.SOURCE_PORT: "inet_service", Key.DESTINATION_PORT: "inet_service", Key.PROTOCOL: "inet_proto"}
+_PORT_HEADERS = {6: "tcp", 17: "udp", 132: "sctp"}
+
+_TURNINGS = (
+    (PacketClass.IP4, PacketClass.IP4_LATER, "@nh,48,16 & 0x1fff != 0x0", "later fragments have no transport header"),
+    (PacketClass.IP6, PacketClass.IP6_ODD, "meta l4proto 51", "nft ends its walk at AH: eBPF finds the transport header"),
+    (PacketClass.IP6, PacketClass.IP6_LATER, "frag frag-off 1-8191", "later fragments have no transport header"),
+    (PacketClass.IP6, PacketClass.IP6_ODD, "frag nexthdr { 0, 43, 44, 51, 60 }", "headers behind a fragment header: eBPF walks them"),
+)
+"""From a chain of packets to that of a special class: the match, and why. A later fragment behind AH is odd, one that states
+another extension header behind it is a later fragment: hence the order."""
+
+
+def safe_comment(text: str) -> str:
+    """`text` as nft takes it between quotes, and no longer than a comment may be."""
+    clean = "".join("'" if char == '"' else char if char.isprintable() and char != "\\" else "?" for char in text)
+    return clean.encode()[:LONGEST_COMMENT].decode(errors="ignore")
+
+
+def safe_name(text: str) -> str:
+    """`text` in the letters of nft's names."""
+    return "".join(char if (char.isascii() and char.isalnum()) or char in "_-" else "_" for char in text)
