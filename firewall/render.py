@@ -161,7 +161,7 @@ class _Renderer:
     def payload(self, chain: str, stage: RuleStage, predicate: Expression, end: str) -> None:
         program = self.programs.get(predicate)
         if program is None:
-            name = f"rule{stage.index}.{len(self.programs)}"
+            name = f"rule{stage.index}_{len(self.programs)}"  # bpffs keeps names with a dot for itself
             program = compile_program(name, predicate, source=f"{stage.rule.name}: {stage.rule.expression}")
             self.programs[predicate] = program
         self.matches.append(BpfMatch(program, chain, end, True, stage.rule.name, stage.rule.name))
