@@ -25,12 +25,16 @@ class Failure:
 
 KNOWN: tuple[tuple[str, str, Exit], ...] = (
     ("firewall.capture", "CaptureError", Exit.BAD_INPUT),
+    ("bpf.refusal", "LoweringError", Exit.BAD_INPUT),
     ("firewall.kernel", "KernelError", Exit.REFUSED),
+    ("firewall.nft", "NftMissingError", Exit.REFUSED),
     ("firewall.nft", "NftError", Exit.REFUSED),
     ("firewall.netlink", "NetlinkError", Exit.REFUSED),
     ("firewall.namespace", "NamespaceError", Exit.REFUSED),
-    ("bpf", "BpfError", Exit.REFUSED),
-    ("bpf", "VerifierError", Exit.REFUSED),
+    ("firewall.replay.kernel_engine", "EngineUnavailableError", Exit.REFUSED),
+    ("firewall.bench.packet_cost", "BenchError", Exit.REFUSED),
+    ("bpf.libbpf", "BpfError", Exit.REFUSED),
+    ("bpf.program", "VerifierError", Exit.REFUSED),
 )
 """Module, exception, exit code."""
 
