@@ -11,7 +11,7 @@ from rules_dsl import checker_values as values
 from rules_dsl.checker_functions import TESTS, VALUES, bytes_argument, operand, unknown_function, wrong_arguments
 from rules_dsl.checker_geo import GEO_FIELDS, geo_test
 from rules_dsl.checker_patterns import matches, wildcard
-from rules_dsl.checking import MAX_LENGTH, TYPE_WORDS, Context, Left, place_of
+from rules_dsl.checking import TYPE_WORDS, Context, Left, place_of
 from rules_dsl.expression import (
     All,
     And,
@@ -22,7 +22,6 @@ from rules_dsl.expression import (
     Contains,
     EndsWith,
     Expression,
-    FieldValue,
     InAddresses,
     InRanges,
     InStrings,

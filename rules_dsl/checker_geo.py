@@ -76,7 +76,8 @@ def _countries(context: Context, left: Left, node: Comparison, geo: Geo) -> Addr
     elif isinstance(right, SetOf) and node.operator is Operator.IN:
         wanted = values.strings(context, left, right)
     elif node.operator is Operator.IN or isinstance(right, ListName | SetOf):
-        return _wrong_shape(context, node)
+        _wrong_shape(context, node)
+        return None
     else:
         value = values.byte_string(context, left, right)
         wanted = None if value is None else (value,)
@@ -98,7 +99,8 @@ def _systems(context: Context, left: Left, node: Comparison, geo: Geo) -> Addres
     elif isinstance(right, SetOf) and node.operator is Operator.IN:
         ranges = values.number_ranges(context, left, right)
     elif node.operator is Operator.IN or isinstance(right, ListName | SetOf) or (isinstance(right, Word) and ".." in right.text):
-        return _wrong_shape(context, node)
+        _wrong_shape(context, node)
+        return None
     else:
         pair = values.number_range(context, left, right)
         if pair is None:

@@ -52,8 +52,7 @@ def wrong_type(context: Context, left: Left, node: Value, help: str | None = Non
     """Reports a value that is not of the left side's type."""
     name, value = context.text(*left.place), context.text(*place_of(node))
     wanted = TYPE_WORDS[left.type]
-    verb = "is" if isinstance(node, Truth | Word | Text | SetOf | ListName) else "is"
-    message = f"`{name}` is {wanted}, and {value} {verb} {_kind(node)}"
+    message = f"`{name}` is {wanted}, and {value} is {_kind(node)}"
     expected = "a string" if left.type is Type.BYTES else "true or false" if left.type is Type.BOOL else wanted
     context.error("E0103", message, place_of(node), f"expected {expected}", help=help, related=((left.place, ""),))
 
@@ -74,8 +73,8 @@ def number_range(context: Context, left: Left, node: Value | Item) -> tuple[int,
             return None
         if high > left.maximum:
             name = context.text(*left.place)
-            help = f"the largest value of `{name}` is {left.maximum}"
-            context.error("E0305", f"`{name}` never reaches {high}", place_of(node), "too large", help=help, related=((left.place, ""),))
+            largest = f"the largest value of `{name}` is {left.maximum}"
+            context.error("E0305", f"`{name}` never reaches {high}", place_of(node), "too large", help=largest, related=((left.place, ""),))
             return None
         return low, high
     if isinstance(node, Text):
@@ -112,8 +111,8 @@ def _named_number(context: Context, left: Left, node: Text) -> int | None:
         number = names.get(word)
         if number is None:
             name = context.text(*left.place)
-            help = did_you_mean(word, names) or "known names: " + ", ".join(sorted(names))
-            context.error("E0203", f'`{name}` knows no "{word}"', place_of(node), "unknown name", help=help, related=((left.place, ""),))
+            known = did_you_mean(word, names) or "known names: " + ", ".join(sorted(names))
+            context.error("E0203", f'`{name}` knows no "{word}"', place_of(node), "unknown name", help=known, related=((left.place, ""),))
         return number
     port = SERVICE_PORTS.get(word.lower()) if context.text(*left.place).endswith("port") else None
     help = f"write {port}" if port is not None else f"write {word} without quotes" if word.isascii() and word.isdigit() else None

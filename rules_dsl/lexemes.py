@@ -48,7 +48,7 @@ def lexeme(text: str, kind: str, start: int) -> Lexeme:
     return made
 
 
-class BadText(Exception):
+class BadTextError(Exception):
     """At `start` stands what starts no lexeme."""
 
     def __init__(self, start: int) -> None:
@@ -56,7 +56,7 @@ class BadText(Exception):
         self.start = start
 
 
-class MisplacedWord(Exception):
+class MisplacedWordError(Exception):
     """A reserved word stands where only a name can."""
 
     def __init__(self, word: Lexeme) -> None:
@@ -65,7 +65,7 @@ class MisplacedWord(Exception):
 
 
 def cut(text: str) -> list[Lexeme]:
-    """The lexemes of `text`, without comments. Raises BadText."""
+    """The lexemes of `text`, without comments. Raises BadTextError."""
     result = []
     for match in LEXEME.finditer(text):
         kind = match.lastgroup
@@ -73,7 +73,7 @@ def cut(text: str) -> list[Lexeme]:
         if kind == "COMMENT":
             continue
         if kind == "bad":
-            raise BadText(match.start(kind))
+            raise BadTextError(match.start(kind))
         made = Lexeme(match[kind])
         made.type = kind
         made.start = match.start(kind)
@@ -82,7 +82,7 @@ def cut(text: str) -> list[Lexeme]:
 
 
 def leaf(word: Lexeme) -> Word | Text | Name | ListName:
-    """A literal or a name as a node. Raises MisplacedWord."""
+    """A literal or a name as a node. Raises MisplacedWordError."""
     start = word.start
     end = start + len(word)
     match word.type:
@@ -94,7 +94,7 @@ def leaf(word: Lexeme) -> Word | Text | Name | ListName:
             return ListName(str(word[1:]), start, end)
         case _:
             if word in RESERVED:
-                raise MisplacedWord(word)
+                raise MisplacedWordError(word)
             return Name(str(word), start, end)
 
 

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from rules_dsl.diagnostics import Source
-from rules_dsl.lexemes import RESERVED, BadText, Gathered, Lexeme, MisplacedWord, cut, gather
+from rules_dsl.lexemes import RESERVED, BadTextError, Gathered, Lexeme, MisplacedWordError, cut, gather
 from rules_dsl.syntax import Node, SetOf, Statement
 from rules_dsl.syntax_errors import bad_text, misplaced_word, too_deep, unexpected
 from rules_dsl.tree_builder import TreeBuilder
@@ -58,7 +58,7 @@ class _Recorder:
             if child in RESERVED:
                 word = self.parts[self.part_at[child.start_pos]]
                 assert isinstance(word, Lexeme)
-                raise MisplacedWord(word)
+                raise MisplacedWordError(word)
         return self.part_at[children[0].start_pos]
 
     def _index(self, child: Any) -> int:
@@ -83,7 +83,7 @@ _shapes: dict[tuple[str, tuple[str, ...]], tuple[Step, ...]] = {}
 
 
 def _steps(start: str, gathered: Gathered) -> tuple[Step, ...]:
-    """What to do with the parts of this shape. Raises Lark's UnexpectedToken, with offsets in the shape's text, and MisplacedWord."""
+    """What to do with the parts of this shape. Raises Lark's UnexpectedToken, with offsets in the shape's text, and MisplacedWordError."""
     key = (start, gathered.shape)
     known = _shapes.get(key)
     if known is not None:
@@ -123,9 +123,9 @@ def _parse(start: str, source: Source, base: int, end: int, nesting: int) -> tup
                 return values[-1], words
             except UnexpectedInput as error:
                 problem = unexpected(error, start, text, words, gathered)
-    except BadText as error:
+    except BadTextError as error:
         problem = bad_text(text, error.start)
-    except MisplacedWord as error:
+    except MisplacedWordError as error:
         problem = misplaced_word(text, error.word)
     raise problem.as_error(source, base)
 

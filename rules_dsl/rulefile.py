@@ -142,7 +142,7 @@ def parse_policy(
     text: str,
     *,
     name: str = "<policy>",
-    folder: Path = Path(),  # noqa: B008 (a value)
+    folder: Path = Path(),
     limits: Limits = Limits(),  # noqa: B008 (frozen)
     geo: Geo | None = None,
     lists: Mapping[str, ListValue] | None = None,

@@ -342,7 +342,7 @@ class PolicyChecks:
             place = self.context.span(*place_of(statement.name))
             name = value.decode(errors="replace")
             if not name.strip() or len(value) > NAME_BYTES or not name.isprintable() or '"' in name or "\\" in name or "\ufffd" in name:
-                help = f"1 to {NAME_BYTES} bytes of UTF-8, without quotes, backslashes and control characters: it becomes a comment in the kernel"
+                help = f"1 to {NAME_BYTES} bytes of UTF-8, without quotes, backslashes and control characters"
                 self.context.error("E0514", "this cannot be a rule's name", place_of(statement.name), help=help)
                 return None
         before = self.rule_names.get(name)
@@ -370,8 +370,8 @@ class PolicyChecks:
         burst = None if rate.burst is None else self._positive(rate.burst, "a burst")
         good = count is not None and (rate.burst is None or burst is not None)
         if rate.unit.text not in UNITS:
-            help = did_you_mean(rate.unit.text, UNITS) or "units: " + ", ".join(UNITS)
-            self.context.error("E0506", f"there is no unit `{rate.unit.text}`", place_of(rate.unit), "unknown unit", help=help)
+            units = did_you_mean(rate.unit.text, UNITS) or "units: " + ", ".join(UNITS)
+            self.context.error("E0506", f"there is no unit `{rate.unit.text}`", place_of(rate.unit), "unknown unit", help=units)
             good = False
         per, prefix = None, None
         if rate.per is not None:
@@ -409,10 +409,10 @@ class PolicyChecks:
         good = True
         verdict = statement.verdict.text
         if verdict not in VERDICTS:
-            help = did_you_mean(verdict, VERDICTS) or "verdicts: " + ", ".join(VERDICTS)
+            verdicts = did_you_mean(verdict, VERDICTS) or "verdicts: " + ", ".join(VERDICTS)
             if verdict == "count":
-                help = "a `count` rule says nothing of a packet; verdicts: " + ", ".join(VERDICTS)
-            self.context.error("E0509", f"`{verdict}` is no verdict", place_of(statement.verdict), "unknown verdict", help=help)
+                verdicts = "a `count` rule says nothing of a packet; verdicts: " + ", ".join(VERDICTS)
+            self.context.error("E0509", f"`{verdict}` is no verdict", place_of(statement.verdict), "unknown verdict", help=verdicts)
             good = False
         rule = None
         if statement.rule is not None:

@@ -110,8 +110,8 @@ _CLAUSES = {
     "_WHEN": "`when`", "_TO": "`to`", "_PER": "`per`", "_BURST": "`burst`", "_FROM": "`from`", "_FILE": "`file`", "_ASSIGN": "`=`",
     "_SLASH": "`/`", "LIMIT": "`limit`", "BLOCK": "`block`", "ALLOW": "`allow`", "REJECT": "`reject`", "LOG": "`log`", "COUNT": "`count`",
     "DEFAULT": "`default`", "_INTERFACE": "`interface`", "_MARK": "`mark`", "ALL": "`all`", "_PACKET": "`packet`", "STAR": "`*`",
-    "RSQB": "`]`", "RPAR": "`)`", "_COMMA": "`,`", "RBRACE": "`}`", "NAME": "a name", "WORD": "a number or an address", "STRING": "a string",
-    "LBRACE": "a set",
+    "RSQB": "`]`", "RPAR": "`)`", "_COMMA": "`,`", "RBRACE": "`}`", "NAME": "a name",
+    "WORD": "a number or an address", "STRING": "a string", "LBRACE": "a set",
 }  # fmt: skip
 
 

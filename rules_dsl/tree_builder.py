@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from rules_dsl import syntax
-from rules_dsl.lexemes import RESERVED, Lexeme, MisplacedWord, leaf
+from rules_dsl.lexemes import RESERVED, Lexeme, MisplacedWordError, leaf
 from rules_dsl.policy import Action, Mode
 from rules_dsl.syntax import Chain, Logic, Operator
 
@@ -22,6 +22,11 @@ OPERATOR_OF = {
 
 def _span(word: Lexeme) -> tuple[int, int]:
     return word.start, word.start + len(word)
+
+
+def _leaf(word: Lexeme) -> Any:
+    """The node of a word; the grammar has made sure that it is of the kind that the caller wants."""
+    return leaf(word)
 
 
 def _chain(logic: Logic, items: list[Any]) -> Chain:
@@ -62,14 +67,14 @@ class TreeBuilder:
     def field(self, children: list[Any]) -> Any:
         token = children[0]
         if token in RESERVED:
-            raise MisplacedWord(token)
+            raise MisplacedWordError(token)
         return syntax.FieldName(str(token), None, *_span(token))
 
     def field_every(self, children: list[Any]) -> Any:
         return self._indexed(children, syntax.Every(*_span(children[1])))
 
     def field_word(self, children: list[Any]) -> Any:
-        return self._indexed(children, leaf(children[1]))
+        return self._indexed(children, _leaf(children[1]))
 
     field_key = field_word
 
@@ -79,7 +84,7 @@ class TreeBuilder:
     def call(self, children: list[Any]) -> Any:
         name, _, *arguments, closing = children
         if name in RESERVED:
-            raise MisplacedWord(name)
+            raise MisplacedWordError(name)
         start, name_end = _span(name)
         return syntax.Call(str(name), tuple(a for a in arguments if a is not None), start, _span(closing)[1], name_end)
 
@@ -100,7 +105,7 @@ class TreeBuilder:
     # -- values
 
     def word(self, children: list[Any]) -> Any:
-        return leaf(children[0])
+        return _leaf(children[0])
 
     text = name = list_name = word
 
@@ -110,7 +115,7 @@ class TreeBuilder:
         return Mode(str(children[0])), *_span(children[0])
 
     def rule(self, children: list[Any]) -> Any:
-        modes = []
+        modes: list[Any] = []
         while isinstance(children[len(modes)], tuple):
             modes.append(children[len(modes)])
         action, name, *rate, expression = children[len(modes) :]
@@ -122,16 +127,16 @@ class TreeBuilder:
     def rate(self, children: list[Any]) -> Any:
         count, unit, per, burst = children
         field, prefix = per or (None, None)
-        return syntax.Rate(leaf(count), leaf(unit), field, prefix, burst)
+        return syntax.Rate(_leaf(count), _leaf(unit), field, prefix, burst)
 
     def per(self, children: list[Any]) -> Any:
-        return leaf(children[0]), leaf(children[1]) if children[1] is not None else None
+        return _leaf(children[0]), _leaf(children[1]) if children[1] is not None else None
 
     def burst(self, children: list[Any]) -> Any:
-        return leaf(children[0])
+        return _leaf(children[0])
 
     def tenant(self, children: list[Any]) -> Any:
-        name = leaf(children[1])
+        name = _leaf(children[1])
         return syntax.TenantStatement(name, _span(children[0])[0], name.end)
 
     def protect(self, children: list[Any]) -> Any:
@@ -140,40 +145,40 @@ class TreeBuilder:
         return syntax.ProtectStatement(parts, _span(word)[0], ends[-1])
 
     def target_prefix(self, children: list[Any]) -> Any:
-        return _span(children[0])[1], leaf(children[0])
+        return _span(children[0])[1], _leaf(children[0])
 
     def target_interface(self, children: list[Any]) -> Any:
-        return _span(children[0])[1], syntax.ProtectInterface(leaf(children[0]))
+        return _span(children[0])[1], syntax.ProtectInterface(_leaf(children[0]))
 
     def target_mark(self, children: list[Any]) -> Any:
-        return _span(children[0])[1], syntax.ProtectMark(leaf(children[0]))
+        return _span(children[0])[1], syntax.ProtectMark(_leaf(children[0]))
 
     def target_all(self, children: list[Any]) -> Any:
         return _span(children[0])[1], syntax.ProtectAll(*_span(children[0]))
 
     def hook(self, children: list[Any]) -> Any:
-        return syntax.HookStatement(leaf(children[1]), *self._ends(children))
+        return syntax.HookStatement(_leaf(children[1]), *self._ends(children))
 
     def list_of_items(self, children: list[Any]) -> Any:
         word, name, items = children
-        return syntax.ListStatement(leaf(name), items, _span(word)[0], items.end)
+        return syntax.ListStatement(_leaf(name), items, _span(word)[0], items.end)
 
     def list_of_file(self, children: list[Any]) -> Any:
-        return syntax.ListStatement(leaf(children[1]), leaf(children[2]), *self._ends(children))
+        return syntax.ListStatement(_leaf(children[1]), _leaf(children[2]), *self._ends(children))
 
     def default(self, children: list[Any]) -> Any:
-        return syntax.DefaultStatement(leaf(children[1]), *self._ends(children))
+        return syntax.DefaultStatement(_leaf(children[1]), *self._ends(children))
 
     def geo(self, children: list[Any]) -> Any:
-        return syntax.GeoStatement(leaf(children[1]), *self._ends(children))
+        return syntax.GeoStatement(_leaf(children[1]), *self._ends(children))
 
     def expect(self, children: list[Any]) -> Any:
         word, verdict, rule, when, capture, frames = children
         end = frames.end if frames is not None else capture.end
-        return syntax.ExpectStatement(leaf(verdict), rule, when, capture, frames, _span(word)[0], end)
+        return syntax.ExpectStatement(_leaf(verdict), rule, when, capture, frames, _span(word)[0], end)
 
     def frames(self, children: list[Any]) -> Any:
-        return leaf(children[0])
+        return _leaf(children[0])
 
     def _ends(self, children: list[Any]) -> tuple[int, int]:
         return _span(children[0])[0], _span(children[-1])[1]
