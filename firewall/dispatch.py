@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address
-from typing import assert_never
+from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+from typing import TypeVar, assert_never
 
 from firewall import netlink
 from firewall.generation import TABLE
@@ -22,6 +22,9 @@ PRIORITY = -450
 """Before defragmentation (NF_IP_PRI_CONNTRACK_DEFRAG, -400), so that rules see fragments."""
 INTERFACE_BYTES = 16
 """IFNAMSIZ."""
+
+
+_Address = TypeVar("_Address", IPv4Address, IPv6Address)
 
 
 class Kind(Enum):
@@ -55,9 +58,9 @@ class Claim:
     def __str__(self) -> str:
         match self.kind:
             case Kind.V4:
-                return _range(str(IPv4Address(self.first)), str(IPv4Address(self.last)))
+                return _range(IPv4Address(self.first), IPv4Address(self.last))
             case Kind.V6:
-                return _range(str(IPv6Address(self.first)), str(IPv6Address(self.last)))
+                return _range(IPv6Address(self.first), IPv6Address(self.last))
             case Kind.INTERFACE:
                 return "interface " + netlink.text_of(self.first)
             case Kind.MARK:
@@ -78,8 +81,12 @@ class Dispatched:
     """Of the rule in `H.all`; None for an element."""
 
 
-def _range(first: str, last: str) -> str:
-    return first if first == last else f"{first}-{last}"
+def _range(first: _Address, last: _Address) -> str:
+    """An address, a prefix, or what is neither as `a-b`."""
+    if first == last:
+        return str(first)
+    networks = list(summarize_address_range(first, last))
+    return str(networks[0]) if len(networks) == 1 else f"{first}-{last}"
 
 
 def base_chain(hook: Hook) -> str:

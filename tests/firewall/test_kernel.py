@@ -153,7 +153,7 @@ def test_protecting_other_traffic_moves_the_dispatch_with_the_rules(wire: Wire) 
     ("first", "second", "traffic"),
     [
         (Protect(v4=((5, 9),)), Protect(v4=((1, 2), (9, 9))), "0.0.0.9 (there 0.0.0.5-0.0.0.9)"),
-        (Protect(v6=((5, 9),)), Protect(v6=((0, 2**128 - 1),)), "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff (there ::5-::9)"),
+        (Protect(v6=((5, 9),)), Protect(v6=((0, 2**128 - 1),)), "::/0 (there ::5-::9)"),
         (Protect(interfaces=("a", "b")), Protect(interfaces=("b",)), "interface b"),
         (Protect(marks=(16,)), Protect(marks=(16, 2)), "mark 0x10"),
         (EVERYTHING, EVERYTHING, "everything"),

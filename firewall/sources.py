@@ -1,0 +1,70 @@
+"""What a policy was made of: its text and the files that the text names, so that a revision can be compiled again as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rules_dsl import Geo, Limits, Source, parse_policy
+from rules_dsl.files import decode, read_text
+from rules_dsl.literals import quoted, string_value
+from rules_dsl.policy import Policy
+from rules_dsl.rulefile import parse_statements
+from rules_dsl.syntax import GeoStatement, ListStatement, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Everything that a policy depends on besides the machine."""
+
+    name: str
+    """The rule file's name, as the user gave it."""
+    text: str
+    files: Mapping[str, bytes]
+    """Contents of the files that the text names, by the path as written there."""
+    geo: bytes | None = None
+    """A table of countries given beside the rule file (network,country,asn)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _NamedFile:
+    start: int
+    end: int
+    path: str
+    """As written."""
+
+
+def read_sources(path: Path, *, geo: Path | None = None) -> tuple[Sources, Policy]:
+    """The sources of a rule file, and the policy that they say. Raises DiagnosticError with every error."""
+    return sources_of(read_text(path), name=str(path), folder=path.parent, geo=geo)
+
+
+def sources_of(text: str, *, name: str, folder: Path, geo: Path | None = None) -> tuple[Sources, Policy]:
+    """As `read_sources`, for a text; `folder` is where the paths in it start."""
+    policy = parse_policy(text, name=name, folder=folder, geo=None if geo is None else Geo.load(geo))
+    files = {named.path: (folder / named.path).read_bytes() for named in _named_files(name, text)}
+    return Sources(name, text, files, None if geo is None else geo.read_bytes()), policy
+
+
+def policy_from(sources: Sources, stored: Mapping[str, Path]) -> Policy:
+    """The policy again, its files read from where they are `stored` (by the path as written). Raises DiagnosticError."""
+    parts = []
+    at = 0
+    for named in _named_files(sources.name, sources.text):
+        parts += [sources.text[at : named.start], quoted(str(stored[named.path].absolute()).encode())]
+        at = named.end
+    text = "".join((*parts, sources.text[at:]))
+    geo = None if sources.geo is None else Geo.parse(decode(sources.geo, "geo"), "geo")
+    return parse_policy(text, name=sources.name, geo=geo)
+
+
+def _named_files(name: str, text: str) -> list[_NamedFile]:
+    found: list[_NamedFile] = []
+    for base, statement, _ in parse_statements(Source(name, text), Limits(), []):
+        match statement:
+            case ListStatement(content=Text() as literal) | GeoStatement(path=literal):
+                found.append(_NamedFile(base + literal.start, base + literal.end, string_value(literal.text).decode(errors="replace")))
+            case _:
+                pass
+    return found
