@@ -54,8 +54,8 @@ def _vlan(text: str) -> tuple[str, int]:
 
 def environment(options: argparse.Namespace) -> Environment:
     """What the command says of the place: the node, and the VLAN interfaces given or else this machine's."""
+    from firewall.enforce import vlan_interfaces
     from firewall.plan import Environment, Node
-    from firewall.vlan_interfaces import vlan_interfaces
 
     given = dict(options.vlan) if options.vlan is not None else vlan_interfaces()
     return Environment(Node(options.node, options.region), given)
@@ -109,17 +109,19 @@ def enforcement_findings(policy: Policy) -> tuple[Diagnostic, ...]:
 
 def explain_policy(options: argparse.Namespace, path: Path) -> Exit:
     """`mantlet explain FILE`."""
-    from firewall.cli.plans import explained, plan_json, protects
+    from firewall.changes import protect_words
+    from firewall.cli.plans import explained, plan_json
     from firewall.cli.policies import load
+    from firewall.enforce import vlan_interfaces
     from firewall.plan import Environment, plan
-    from firewall.vlan_interfaces import vlan_interfaces
 
     policy = load(options, path)
     planned = plan(policy, Environment(vlan_interfaces=vlan_interfaces()))
     if wants_json(options):
         say_json("explain", {"file": str(path), "tenant": policy.tenant, "classes": plan_json(planned)})
         return Exit.WELL
-    say(f"{policy.tenant}: {count(len(policy.rules), 'rule')} at {policy.hook.value}, for {protects(policy)}")
+    protected = " ".join(protect_words(policy.protect)) or "all packets"
+    say(f"{policy.tenant}: {count(len(policy.rules), 'rule')} at {policy.hook.value}, for {protected}")
     say()
     for line in explained(planned):
         say(line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from firewall.cli.commands import Commands, add_format, wants_json
-from firewall.cli.console import Exit, Refused, count, paint, say, say_json
+from firewall.cli.console import Exit, count, paint, say, say_json
 
 
 def register(commands: Commands) -> None:
@@ -13,12 +13,11 @@ def register(commands: Commands) -> None:
         "doctor",
         _doctor,
         "what this machine lacks, and how to get it",
-        "Looks at everything that enforcement and replay need, says what is missing and the command that mends it, and lists what a\n"
-        "killed `apply` left in the kernel. Exits 3 where something needed is missing.",
+        "Looks at everything that enforcement and replay need, and says what is missing and the command that mends it. Where nothing\n"
+        "is missing it also removes what a killed `apply` left behind: chains, sets, counters and pins that no enforced rule needs.\n"
+        "Exits 3 where something needed is missing.",
         "sudo mantlet doctor",
-        "sudo mantlet doctor --sweep   # removes what was left behind",
     )
-    doctor.add_argument("--sweep", action="store_true", help="remove what no enforced rule needs: chains, sets, counters, pins")
     add_format(doctor)
 
 
@@ -30,9 +29,7 @@ def _doctor(options: argparse.Namespace) -> Exit:
 
     findings = list(examine())
     missing = sum(finding.state is State.MISSING for finding in findings)
-    left = _sweep() if options.sweep and not missing else ()
-    if options.sweep and missing:
-        raise Refused("nothing swept: this machine lacks what it takes", "`mantlet doctor` says what")
+    left = () if missing else _sweep()
     if wants_json(options):
         rows = [{"name": f.name, "state": f.state.value, "detail": f.detail, "mend": f.mend or None} for f in findings]
         say_json("doctor", {"findings": rows, "missing": missing, "swept": list(left)})
@@ -43,15 +40,15 @@ def _doctor(options: argparse.Namespace) -> Exit:
         if finding.mend:
             say(f"{' ' * (width + 12)}-> {finding.mend}")
     for name in left:
-        say(f"swept {name}")
+        say(f"removed {name}, which nothing needed")
     if missing:
         say(f"{count(missing, 'thing')} missing: no rule can be enforced here, and replays must use --engine reference")
     return Exit.REFUSED if missing else Exit.WELL
 
 
 def _sweep() -> tuple[str, ...]:
-    from firewall.kernel import Kernel
+    """What a killed change left, now removed, by name."""
+    from firewall.enforce import sweep
 
-    with Kernel() as kernel:
-        swept = kernel.sweep()
-    return (*swept.chains, *swept.sets, *swept.counters, *swept.pins)
+    swept, stored = sweep()
+    return (*swept.chains, *swept.sets, *swept.counters, *swept.pins, *stored)

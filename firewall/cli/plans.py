@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 from typing import assert_never
 
 from bpf.describe import describe
@@ -14,7 +13,7 @@ from firewall.native import match_text
 from firewall.plan import MapStage, Plan, RuleStage, Stage, Term
 from rules_dsl import expression as ex
 from rules_dsl.expression import Expression
-from rules_dsl.policy import Mode, Policy, Rule
+from rules_dsl.policy import Mode, Rule
 
 CLASS_NAMES = {
     PacketClass.IP4: "IPv4",
@@ -51,18 +50,6 @@ def expression_text(expression: Expression) -> str:
 def _nested(expression: Expression) -> str:
     text = expression_text(expression)
     return f"({text})" if isinstance(expression, ex.And | ex.Or | ex.Xor) else text
-
-
-def protects(policy: Policy) -> str:
-    """What a policy protects, in a few words."""
-    parts = [
-        str(network)
-        for ranges, family in ((policy.protect.v4, IPv4Address), (policy.protect.v6, IPv6Address))
-        for low, high in ranges
-        for network in summarize_address_range(family(low), family(high))
-    ]
-    parts += [f"interface {name}" for name in policy.protect.interfaces] + [f"mark {mark:#x}" for mark in policy.protect.marks]
-    return " ".join(parts) or "all packets"
 
 
 # -- explain -----------------------------------------------------------------------------------------------------------
