@@ -19,13 +19,16 @@ from typing import Final, NamedTuple, Self
 from firewall.namespace import NAME_MAX, Namespace
 
 SENTINEL: Final = "mantlet~end"
-"""The interface by which the replay's own packets come in."""
+"""The interface by which the replay's own packets come in; no interface of a capture gets a name with `~`."""
+
+TUNSETPERSIST: Final = 0x400454CB
+"""linux/if_tun.h."""
 
 MAC: Final = bytes.fromhex("020000000001")
 """Of every tap: a frame for another address would be dropped before any rule."""
 
-_FORBIDDEN = re.compile(r"[/:%\s\x00-\x1f]")
-"""What the kernel does not take in an interface's name (net/core/dev.c, dev_valid_name; `%` would be a pattern)."""
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9_.@+-]")
+"""What is replaced in a name: what the kernel does not take (net/core/dev.c, dev_valid_name) or no rule could name."""
 
 
 class Interface(NamedTuple):
@@ -40,13 +43,13 @@ class Interface(NamedTuple):
 def interface_of(name: str, vlan: tuple[int, ...]) -> Interface:
     """The interface for frames captured at `name` with these VLAN tags (outermost first): `eth0`, `eth0.10`, `eth0.100.200`.
 
-    A name that is no interface name in Linux (Windows' `\\Device\\NPF_{...}`, more than 15 bytes) gets its bad characters as
-    `_`, is cut, and ends in `~` and five hex digits that tell it from others cut to the same."""
+    A name that would not do in Linux (Windows' `\\Device\\NPF_{...}`, more than 15 characters) has its bad characters replaced by
+    `_`, is cut to 9, and ends in `@` and five hex digits that tell it from others cut to the same."""
     full = ".".join((name, *map(str, vlan)))
     usable = _FORBIDDEN.sub("_", full)
-    if usable != full or len(full.encode()) > NAME_MAX or full in (".", "..", SENTINEL):
+    if usable != full or not 0 < len(full) <= NAME_MAX or full in (".", ".."):
         digest = blake2s(full.encode()).hexdigest()[:5]
-        usable = f"{usable.encode()[: NAME_MAX - 6].decode(errors='ignore')}~{digest}"
+        usable = f"{usable[: NAME_MAX - 6]}@{digest}"
     return Interface(usable, vlan[0] if vlan else None)
 
 
@@ -64,8 +67,10 @@ class Taps(dict[str, int]):
     def __missing__(self, name: str) -> int:
         if name == "lo":
             self._namespace.call(_rename, "lo", "mantlet~lo")
-        self[name] = self._namespace.tap(name, mac=MAC)
-        return self[name]
+        tap = self[name] = self._namespace.tap(name, mac=MAC)
+        # A tap that goes when it is closed takes a quarter of a second for it; a persistent one goes with its namespace, unwaited for.
+        fcntl.ioctl(tap, TUNSETPERSIST, 1)
+        return tap
 
     def __enter__(self) -> Self:
         return self
