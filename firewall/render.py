@@ -49,6 +49,8 @@ class _Renderer:
     counters: dict[str, str] = field(default_factory=dict)
     sets: dict[tuple[Notation, Ranges], str] = field(default_factory=dict)
     maps: dict[object, str] = field(default_factory=dict)
+    cases: dict[str, int] = field(default_factory=dict)
+    """How many stages a rule has had in a class: each has its own chains."""
     programs: dict[Expression, ProgramImage] = field(default_factory=dict)
 
     @property
@@ -75,6 +77,10 @@ class _Renderer:
         name = f"{self.prefix}.{suffix}"
         self.chains.setdefault(name, [])
         return name
+
+    def new_chain(self, suffix: str) -> str:
+        assert f"{self.prefix}.{suffix}" not in self.chains, suffix
+        return self.chain(suffix)
 
     def add(self, chain: str, *words: str, comment: str = "") -> None:
         text = " ".join(word for word in words if word)
@@ -108,11 +114,16 @@ class _Renderer:
 
     def rule(self, chain: str, stage: RuleStage, packets: PacketClass) -> None:
         end = self.end(stage.index, stage.rule)
+        base = f"rule{stage.index}.{packets.value}"
+        cases = self.cases.get(base, 0)
+        self.cases[base] = cases + 1
+        if cases:
+            base += f".case{cases}"
         if stage.rule.ends or len(stage.terms) == 1:
             for number, term in enumerate(stage.terms):
-                self.term(chain, stage, term, end, f"rule{stage.index}.{packets.value}.{number}")
+                self.term(chain, stage, term, end, f"{base}.{number}")
         else:
-            self.once(chain, stage, packets, end)
+            self.once(chain, stage, base, end)
 
     def term(self, chain: str, stage: RuleStage, term: Term, end: str, name: str) -> None:
         """Packets of the term go from `chain` to `end`; others come back to it."""
@@ -120,7 +131,7 @@ class _Renderer:
         if term.is_plain:
             self.add(chain, native, self.verdict_of(stage, end), comment=stage.rule.name)
             return
-        step = self.chain(name)
+        step = self.new_chain(name)
         self.add(chain, native, f"jump {step}", comment=stage.rule.name)
         for absent in term.absent:
             self.add(step, self.texts(absent), "return")
@@ -132,10 +143,9 @@ class _Renderer:
     def verdict_of(self, stage: RuleStage, end: str) -> str:
         return f"goto {end}" if stage.rule.ends else f"jump {end}"
 
-    def once(self, chain: str, stage: RuleStage, packets: PacketClass, end: str) -> None:
+    def once(self, chain: str, stage: RuleStage, base: str, end: str) -> None:
         """A rule that does not end and has several terms: a packet comes to its end at most once, since every step is a goto."""
-        base = f"rule{stage.index}.{packets.value}"
-        here = self.chain(base)
+        here = self.new_chain(base)
         self.add(chain, f"jump {here}", comment=stage.rule.name)
         simple = [term for term in stage.terms if term.is_plain]
         guarded = [term for term in stage.terms if not term.is_plain and term.payload is None]
@@ -143,8 +153,8 @@ class _Renderer:
         for term in simple:
             self.add(here, self.texts(term.matches), f"goto {end}")
         for number, term in enumerate(guarded):
-            after = self.chain(f"{base}.after{number}")
-            inside = self.chain(f"{base}.{number}")
+            after = self.new_chain(f"{base}.after{number}")
+            inside = self.new_chain(f"{base}.{number}")
             self.add(here, self.texts(term.matches), f"goto {inside}")
             self.add(here, f"goto {after}")
             for absent in term.absent:
@@ -153,7 +163,7 @@ class _Renderer:
             here = after
         if deep:
             wholes = [term.whole for term in deep]
-            step = self.chain(f"{base}.match")
+            step = self.new_chain(f"{base}.match")
             for term in deep:
                 self.add(here, self.texts(term.matches), f"goto {step}")
             self.payload(step, stage, ex.Or(tuple(whole for whole in wholes if whole is not None)), end)
