@@ -6,6 +6,8 @@ Each gives one number, packed as the constants here say. Semantics: rules_dsl/pa
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from bpf.image import FunctionKind
@@ -408,6 +410,14 @@ def checksum_valid() -> tuple[Function, ...]:
     return (code,)
 
 
-def library() -> tuple[Function, ...]:
-    """All functions of this module, for a program to take those that it calls."""
-    return (*walk(), *tcp_payload(), *udp_payload(), *payload(), *maximum_segment_size(), *checksum_valid())
+LIBRARY: Final[Mapping[str, Callable[[], tuple[Function, ...]]]] = MappingProxyType(
+    {
+        "walk": walk,
+        "tcp_payload": tcp_payload,
+        "udp_payload": udp_payload,
+        "payload": payload,
+        "mss": maximum_segment_size,
+        "checksum": checksum_valid,
+    }
+)
+"""The functions of this module by their names in a program, each with the callback that it gives to bpf_loop."""

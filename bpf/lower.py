@@ -6,7 +6,7 @@ where another one may need it later, so a packet pays for it at most once, and o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
@@ -14,8 +14,8 @@ from bpf import search
 from bpf.assembler import Assembler
 from bpf.codegen import generate
 from bpf.describe import describe
-from bpf.headers import library
-from bpf.image import FunctionKind, ProgramImage
+from bpf.headers import LIBRARY
+from bpf.image import FunctionKind, ProgramImage, identifier
 from bpf.ir import Function, Label, Value
 from bpf.isa import Alu, Condition
 from bpf.lower_bytes import lower_bytes, piece_of
@@ -62,6 +62,7 @@ from rules_dsl.expression import (
 PART_WEIGHT: Final = 400
 """Tests that one function holds; more are divided among functions, as a branch reaches 32,768 instructions."""
 _PART: Final = "part"
+_CALLBACKS: Final = ("walk_step", "scan_window")
 _INLINE_WEIGHT: Final = 4
 """Where a function is divided, so few tests are not worth one of their own."""
 
@@ -77,29 +78,35 @@ def compile_program(name: str, predicate: Expression, *, source: str = "") -> Pr
             raise LoweringError(test, reason)
     lowering = _Lowering(name, Tables())
     program = lowering.function(FunctionKind.PROGRAM, name, predicate)
-    available = {function.name: function for function in (*lowering.parts, *library(), *search.scan(lowering.tables))}
-    assembler = Assembler(name, source=source)
+    own_name = identifier(name)
+    is_taken = own_name in (*LIBRARY, *_CALLBACKS, search.SCAN) or own_name.startswith(_PART)
+    assembler = Assembler(f"rule {name}" if is_taken else name, source=source)
     if lowering.tables.data:
         assembler.map(lowering.tables.spec())
     assembler.line(name)
     generate(program, assembler)
-    for function in _called(program, available):
+    for function in _called(program, lowering):
         if not function.name.startswith(_PART):
             assembler.line(function.name)
         generate(function, assembler)
     return assembler.assemble()
 
 
-def _called(program: Function, available: Mapping[str, Function]) -> Iterator[Function]:
+def _called(program: Function, lowering: _Lowering) -> Iterator[Function]:
     """The functions that the program calls, they themselves call, and so on; the kernel wants no other in the program."""
+    available = {function.name: function for function in lowering.parts}
     wanted = list(program.callees())
     seen = set()
     while wanted:
         name = wanted.pop(0)
-        if name not in seen:
-            seen.add(name)
-            yield available[name]
-            wanted += available[name].callees()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name not in available:
+            made = search.scan(lowering.tables) if name == search.SCAN else LIBRARY[name]()
+            available.update((function.name, function) for function in made)
+        yield available[name]
+        wanted += available[name].callees()
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ Equality with a short constant is compared in words; everything else runs an aut
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, assert_never
 
 from bpf import automaton, headers
@@ -97,19 +97,19 @@ def lower_bytes(work: Work, test: BytesTest, yes: Label, no: Label) -> None:
         case CompareBytes(_, Order.EQ, value) | InStrings(_, (value,)):
             _equal(work, test, piece, value, yes, no)
         case CompareBytes(_, order, value):
-            _run(work, test, piece, lambda: automaton.ordered(order, value, piece.fold), yes, no)
+            _run(work, test, piece, partial(automaton.ordered, order, value), yes, no)
         case InStrings(_, values):
-            wanted = [value for value in values if piece.fold.can_give(value)]
-            _run(work, test, piece, lambda: automaton.among(wanted, piece.fold), yes, no)
+            wanted = tuple(value for value in values if piece.fold.can_give(value))
+            _run(work, test, piece, partial(automaton.among, wanted), yes, no)
         case Contains(_, patterns):
             if b"" in patterns:
                 work.code.jump(yes)
                 return
-            wanted = [pattern for pattern in patterns if piece.fold.can_give(pattern)]
+            wanted = tuple(pattern for pattern in patterns if piece.fold.can_give(pattern))
             if not wanted:
                 work.code.jump(no)
                 return
-            _run(work, test, piece, lambda: automaton.contains(wanted, piece.fold), yes, no)
+            _run(work, test, piece, partial(automaton.contains, wanted), yes, no)
         case StartsWith(_, value):
             work.code.branch(Condition.LT, piece.length, len(value), no)
             start = Piece(piece.offset, work.code.copy(len(value)), piece.fold)
@@ -121,7 +121,7 @@ def lower_bytes(work: Work, test: BytesTest, yes: Label, no: Label) -> None:
             _equal(work, test, Piece(offset, work.code.copy(len(value)), piece.fold), value, yes, no)
         case Wildcard(_, segments, strict):
             fold = piece.fold if strict else Fold.LOWER
-            _run(work, test, Piece(piece.offset, piece.length, fold), lambda: automaton.wildcard(segments, fold), yes, no)
+            _run(work, test, Piece(piece.offset, piece.length, fold), partial(automaton.wildcard, segments), yes, no)
         case _:
             assert_never(test)
 
@@ -133,7 +133,7 @@ def _equal(work: Work, test: BytesTest, piece: Piece, value: bytes, yes: Label, 
         return
     code.branch(Condition.NE, piece.length, len(value), no)
     if len(value) > COMPARED:
-        _run(work, test, piece, lambda: automaton.among((value,), piece.fold), yes, no)
+        _run(work, test, piece, partial(automaton.among, (value,)), yes, no)
         return
     if value:
         work.packet_bytes(piece.offset, 0, len(value), no)
@@ -156,9 +156,9 @@ def _word(size: int) -> Bytes:
     return 8 if size >= 8 else 4 if size >= 4 else 2 if size >= 2 else 1
 
 
-def _run(work: Work, test: BytesTest, piece: Piece, build: Callable[[], Automaton], yes: Label, no: Label) -> None:
+def _run(work: Work, test: BytesTest, piece: Piece, build: partial[Automaton], yes: Label, no: Label) -> None:
     code = work.code
-    run = work.tables.run(build())
+    run = work.tables.run((build.func, build.args, piece.fold), partial(build, piece.fold))
     if len(work.tables.data) > LARGEST:
         raise LoweringError(test, f"the patterns need tables of more than {LARGEST >> 20} MiB")
     place = code.alu(Alu.LSH, piece.offset, headers.SLICE_SHIFT)

@@ -180,7 +180,8 @@ def _tree(work: Work, value: Value, ranges: Ranges, yes: Label, no: Label) -> No
 
 
 def _search_32(work: Work, value: Value, ranges: Ranges, yes: Label, no: Label) -> None:
-    """The last range that begins at or below the value, by halves."""
+    """The last range that begins at or below the value, by halves. (Shifts of one bit and no masks: at `x &= constant` with x -1 or 0
+    the verifier of Linux 6.18 follows both.)"""
     code = work.code
     offset, count = work.tables.sorted_ranges(ranges, 32)
     row = code.table(TABLE, offset)
@@ -190,9 +191,9 @@ def _search_32(work: Work, value: Value, ranges: Ranges, yes: Label, no: Label) 
         middle = code.copy(row)
         code.update(Alu.ADD, middle, step)
         taken = code.alu(Alu.SUB, value, code.load(4, middle))
-        code.update(Alu.ARSH, taken, 63)  # all ones where the value is below
-        code.update(Alu.XOR, taken, -1)
-        code.update(Alu.AND, taken, step)
+        code.update(Alu.RSH, taken, 63)  # 1 where the value is below
+        code.update(Alu.XOR, taken, 1)
+        code.update(Alu.LSH, taken, step.bit_length() - 1)
         code.update(Alu.ADD, row, taken)
         half //= 2
     low, high = code.load(4, row), code.load(4, row, 4)
@@ -292,8 +293,8 @@ def _search_128(work: Work, value: Halves, ranges: Ranges, yes: Label, no: Label
         middle = code.copy(row)
         code.update(Alu.ADD, middle, step)
         taken = _borrow(work, value, middle)
-        code.update(Alu.SUB, taken, 1)  # all ones where the value is not below
-        code.update(Alu.AND, taken, step)
+        code.update(Alu.XOR, taken, 1)
+        code.update(Alu.LSH, taken, step.bit_length() - 1)
         code.update(Alu.ADD, row, taken)
         half //= 2
     below = _borrow(work, value, row)

@@ -7,11 +7,11 @@ step is one load, and the check whether the run is over is the bounds check that
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bpf.automaton import REJECT, Automaton
+from bpf.automaton import Automaton
 from bpf.image import MapSpec
 
 TABLE: Final = "tables"
@@ -40,18 +40,15 @@ class Tables:
 
     data: bytearray = field(default_factory=bytearray)
     _known: dict[bytes, int] = field(default_factory=dict)
-    _runs: dict[tuple[bytes, bytes], Run] = field(default_factory=dict)
+    _runs: dict[Hashable, Run] = field(default_factory=dict)
 
-    def run(self, automaton: Automaton) -> Run:
-        key = (automaton.classes, automaton.rows.tobytes())
+    def run(self, key: Hashable, build: Callable[[int], Automaton]) -> Run:
+        """The automaton that `build` makes for the place of its first row; once for each `key`."""
         if key not in self._runs:
-            classes = self._piece(automaton.classes)
-            start = len(self.data)
-            row_bytes = automaton.width * 4
-            cells = array("I", (cell if cell >= REJECT else start + cell * row_bytes for cell in automaton.rows))
-            self.data += cells.tobytes()
+            automaton = build(len(self.data))
+            self.data += automaton.rows.tobytes()
             self._align()
-            self._runs[key] = Run(start, classes)
+            self._runs[key] = Run(automaton.base, self._piece(automaton.classes))
         return self._runs[key]
 
     def sorted_ranges(self, ranges: Sequence[tuple[int, int]], width: int) -> tuple[int, int]:
