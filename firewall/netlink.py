@@ -323,7 +323,7 @@ class Netlink:
         self._confirm(messages, begin, last)
 
     def _send(self, data: bytes) -> None:
-        """The kernel takes a batch as one packet and has worked it off when send returns."""
+        """Every request goes through here. The kernel takes a batch as one packet and has worked it off when send returns."""
         size = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
         if size < len(data) + 4096:
             self._socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, len(data) + 4096)
@@ -361,7 +361,7 @@ class Netlink:
 
     def _dump_once(self, kind: int, payload: bytes) -> list[_Reply] | None:
         self._sequence += 1
-        self._socket.send(_pack(SUBSYSTEM << 8 | kind, F_REQUEST | F_DUMP, self._sequence, payload, family=INET))
+        self._send(_pack(SUBSYSTEM << 8 | kind, F_REQUEST | F_DUMP, self._sequence, payload, family=INET))
         replies: list[_Reply] = []
         interrupted = False
         while True:
@@ -385,7 +385,7 @@ class Netlink:
         CONFIG_NFT_COMPAT has none."""
         self._sequence += 1
         request = string(1, name) + number(2, revision) + number(3, 0)  # NFTA_COMPAT_NAME, REV, TYPE (0: a match, not a target)
-        self._socket.send(_pack(COMPAT_SUBSYSTEM << 8, F_REQUEST | F_ACK, self._sequence, request, family=NFPROTO_IPV4))
+        self._send(_pack(COMPAT_SUBSYSTEM << 8, F_REQUEST | F_ACK, self._sequence, request, family=NFPROTO_IPV4))
         for kind, _, sequence, body in _unpack(self._socket.recv(1 << 17)):
             if sequence == self._sequence:
                 code = -struct.unpack_from("=i", body)[0] if kind == NLMSG_ERROR else 0

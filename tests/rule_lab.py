@@ -29,6 +29,7 @@ SENDER_MAC, RECEIVER_MAC = "02:00:00:00:09:01", "02:00:00:00:09:02"
 PAYLOAD4, PAYLOAD6 = 28, 48
 """Where a UDP payload starts behind an IPv4 header without options, and behind an IPv6 header."""
 PORT = 4000
+END = b"\xffend of the test's packets"
 EVERYTHING = Protect()
 
 
@@ -174,14 +175,14 @@ class Wire:
         source = self.sender.call(socket.socket, family, socket.SOCK_DGRAM)
         with target, source:
             target.bind((host, PORT))
-            for payload in payloads:
+            for payload in (*payloads, END):
                 source.sendto(payload, (host, PORT))
-            found = []
+            found: list[bytes] = []
             target.settimeout(0.3)  # veth delivers in a softirq: soon, but not within sendto
             try:
-                while len(found) < len(payloads):
-                    found.append(target.recv(65536))
-            except TimeoutError:
+                while len(found) < len(payloads) and (payload := target.recv(65536)) != END:
+                    found.append(payload)
+            except TimeoutError:  # END was dropped as well
                 pass
             return found
 
