@@ -111,7 +111,7 @@ def _named_number(context: Context, left: Left, node: Text) -> int | None:
         number = names.get(word)
         if number is None:
             name = context.text(*left.place)
-            known = did_you_mean(word, names) or "known names: " + ", ".join(sorted(names))
+            known = did_you_mean(word, names) or f"`mantlet fields {name}` lists the names; a number is written without quotes"
             context.error("E0203", f'`{name}` knows no "{word}"', place_of(node), "unknown name", help=known, related=((left.place, ""),))
         return number
     port = SERVICE_PORTS.get(word.lower()) if context.text(*left.place).endswith("port") else None

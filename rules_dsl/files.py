@@ -19,7 +19,8 @@ def read_text(path: Path, name: str | None = None, asked_at: Span | None = None)
     except OSError as error:
         span = asked_at or Span(Source(name, ""), 0, 0)
         reason = error.strerror or type(error).__name__
-        raise DiagnosticError((Diagnostic("E0601", f"cannot read `{name}`: {reason}", span, help=f"looked for {path}"),)) from None
+        help = None if path.is_absolute() and name == str(path) else f"looked for {path}"
+        raise DiagnosticError((Diagnostic("E0601", f"cannot read `{name}`: {reason}", span, help=help),)) from None
     except ValueError:  # a path with a NUL in it
         raise DiagnosticError((Diagnostic("E0601", "this is no file name", asked_at or Span(Source(name, ""), 0, 0)),)) from None
     return decode(data, name)

@@ -20,7 +20,7 @@ from rules_dsl.parser import parse_expression_tree
 from rules_dsl.rulefile import parse_statements
 
 INDENT = "    "
-MAX_COLUMN = 60
+MAX_COLUMN = 40
 """A line whose head is longer does not move its neighbours' columns."""
 
 _ACTIONS = frozenset({"allow", "block", "reject", "log", "count", "limit"})

@@ -19,7 +19,7 @@ NAME = r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*"
 
 LEXEME = re.compile(
     rf"[ \t\r\n\f]*(?:(?P<COMMENT>#[^\n]*)|(?P<WORD>{WORD})|(?P<RAW_STRING>{RAW_STRING})|(?P<STRING>{STRING})|(?P<LIST>{LIST})"
-    rf"|(?P<NAME>{NAME})|(?P<sign>==|!=|<=|>=|&&|\|\||\^\^|[<>&~!(){{}}\[\],*/=])|(?P<bad>[^ \t\r\n\f]))"
+    rf"|(?P<bad_raw>r#*\")|(?P<NAME>{NAME})|(?P<sign>==|!=|<=|>=|&&|\|\||\^\^|[<>&~!(){{}}\[\],*/=])|(?P<bad>[^ \t\r\n\f]))"
 )
 
 RESERVED = frozenset(
@@ -72,7 +72,7 @@ def cut(text: str) -> list[Lexeme]:
         assert kind is not None
         if kind == "COMMENT":
             continue
-        if kind == "bad":
+        if kind in ("bad", "bad_raw"):
             raise BadTextError(match.start(kind))
         made = Lexeme(match[kind])
         made.type = kind

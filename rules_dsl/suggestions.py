@@ -13,13 +13,17 @@ SERVICE_PORTS = {
 """Port by the name of the service (IANA "Service Name and Transport Protocol Port Number Registry", and some that everyone says)."""
 
 
+_SHORT = 4
+"""Letters of a word in which one slip changes much."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The one of `known` that `word` was most probably meant to be, or None."""
     # Loaded where something is wrong already: a good text does not pay for it.
     from difflib import get_close_matches  # noqa: PLC0415
 
     by_lower = {name.lower(): name for name in known}
-    found = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.7)
+    found = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.7 if len(word) > _SHORT else 0.6)
     if not found:
         # A swapped or missing part of a dotted name: compare the last part alone.
         tail = word.rpartition(".")[2]

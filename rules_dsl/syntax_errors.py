@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rules_dsl.checker_functions import TESTS
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
 from rules_dsl.lexemes import RESERVED, Gathered, Lexeme
+from rules_dsl.statements import KEYWORDS
 from rules_dsl.syntax import SetOf
 
 if TYPE_CHECKING:
@@ -40,6 +42,11 @@ def bad_text(text: str, start: int) -> SyntaxProblem:
     line_end = text.find("\n", start)
     line_end = len(text) if line_end < 0 else line_end
     line_end = start + len(text[start:line_end].rstrip())
+    if char == "r":
+        closing = '"' + "#" * (text.index('"', start) - start - 1)
+        return SyntaxProblem(
+            "E0002", "this string is not closed", start, line_end, f"no `{closing}` on this line", "strings end on the line they start on"
+        )
     if char == '"':
         return SyntaxProblem(
             "E0002", "this string is not closed", start, line_end, "no closing quote on this line", _quote_help(text[start:line_end])
@@ -174,6 +181,10 @@ def _hint(part: Lexeme | SetOf, before: Lexeme | SetOf | None, accepts: frozense
         return "one comparison at a time: `field & mask` is a test by itself, and tests are joined with `and`, `or`"
     if part.type in ("WORD", "STRING") and isinstance(before, Lexeme) and before.type in ("WORD", "STRING") and "_AND" in accepts:
         return f"several values make a set: in {{{before} {part}}}"
+    if isinstance(before, Lexeme) and before in TESTS and "LPAR" in accepts:
+        return f"a function is called: {TESTS[str(before)]}"
+    if accepts == {"$END"} and part in KEYWORDS:
+        return "a statement begins on a line of its own"
     if part.type == "NAME" and "_WHEN" in accepts:
         return "the condition stands behind `when`"
     if part.type == "NAME" and part in ("is", "equals", "like", "has") and "EQ" in accepts:
