@@ -84,14 +84,20 @@ def _compile(options: argparse.Namespace) -> Exit:
         else:
             say(text)
         return Exit.WELL
-    programs = generation.programs
+    users: dict[str, list[str]] = {name: [] for name in generation.programs}
+    for match in generation.matches:
+        if match.rule_name not in users[match.program.name]:
+            users[match.program.name].append(match.rule_name)
     if wants_json(options):
-        shown = [{"name": name, "text": image.disassemble()} for name, image in programs.items()]
+        shown = [{"name": name, "rules": users[name], "text": image.disassemble()} for name, image in generation.programs.items()]
         say_json("compile", {**head, "programs": shown})
-    elif not programs:
+    elif not users:
         say("no rule needs eBPF")
-    else:
-        say("\n\n".join(image.disassemble().rstrip() for image in programs.values()))
+    for name, image in generation.programs.items() if not wants_json(options) else ():
+        named = ", ".join(f'"{rule}"' for rule in users[name])
+        say(f"# program {name}, for {'rule' if len(users[name]) == 1 else 'rules'} {named}")
+        say(image.disassemble().rstrip())
+        say()
     return Exit.WELL
 
 

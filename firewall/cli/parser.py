@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 
-from firewall.cli import compiling, enforcing, host, language, replaying
 from firewall.cli.commands import Commands
+from firewall.cli.compiling import register as add_compiling
+from firewall.cli.enforcing import register as add_enforcing
+from firewall.cli.host import register as add_host
+from firewall.cli.language import register as add_language
+from firewall.cli.replaying import register as add_replaying
+
+GROUPS = (add_language, add_compiling, add_replaying, add_enforcing, add_host)
+"""In the order of the help."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -21,6 +28,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mantlet {importlib.metadata.version('mantlet')}")
     parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
     commands = Commands(parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True))
-    for group in (language, compiling, replaying, enforcing, host):
-        group.register(commands)
+    for add in GROUPS:
+        add(commands)
     return parser
