@@ -7,7 +7,7 @@ are kept for values that have only a stack slot; a variable that lives over a ca
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -63,12 +63,27 @@ class _Interval:
     """Positions: instruction i reads at 2i and writes at 2i + 1."""
 
 
-def generate(function: Function, assembler: Assembler) -> int:
-    """Emit the function, as a subprogram unless it is the program itself; the bytes of stack that it uses.
-
-    The stack of one function alone is asserted to be within the kernel's 512 bytes."""
+def generate(function: Function, frame: Frame, assembler: Assembler) -> None:
+    """Emit the function, as a subprogram unless it is the program itself."""
     if function.kind is not FunctionKind.PROGRAM:
         assembler.subprogram(function.name, function.kind)
+    _Emitter(assembler, function.name, frame.places, frame.buffers).emit(frame.instructions, function.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A function whose variables have their places."""
+
+    instructions: Sequence[Instruction]
+    places: Mapping[Value, Place]
+    buffers: Mapping[Buffer, int]
+    """Offset of each buffer from R10."""
+    depth: int
+    """Bytes of stack."""
+
+
+def frame_of(function: Function) -> Frame:
+    """Registers and slots for the function, whose unreachable instructions go."""
     function.drop_unreachable()
     instructions = _tidy(function.instructions)
     offsets = {}
@@ -78,8 +93,7 @@ def generate(function: Function, assembler: Assembler) -> int:
         offsets[buffer] = -depth
     places, depth = _allocate(_intervals(instructions, function), _calls(instructions), depth)
     assert depth <= STACK_SIZE, f"{function.name} uses {depth} bytes of stack"
-    _Emitter(assembler, function.name, places, offsets).emit(instructions, function.parameters)
-    return depth
+    return Frame(instructions, places, offsets, depth)
 
 
 # -- control flow ------------------------------------------------------------------------------------------------------
@@ -262,8 +276,8 @@ def _crosses(interval: _Interval, calls: Sequence[int]) -> bool:
 class _Emitter:
     assembler: Assembler
     name: str
-    places: dict[Value, Place]
-    buffers: dict[Buffer, int]
+    places: Mapping[Value, Place]
+    buffers: Mapping[Buffer, int]
     """Offset of each buffer from R10."""
 
     def emit(self, instructions: Sequence[Instruction], parameters: Sequence[Value]) -> None:

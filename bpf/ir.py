@@ -6,7 +6,7 @@ packet's bytes is `load_packet`, which goes to a label of the caller's choice wh
 bounds-checked because there is no other.
 
 The verifier follows every path with all that it knows of each value, and gives up at a million instructions. So a value that
-lives long is made `opaque`: the verifier forgets what it knew, and paths that meet look the same to it.
+lives long is stored opaque: the verifier forgets what it knew, and paths that meet look the same to it.
 """
 
 from __future__ import annotations
@@ -230,14 +230,6 @@ class Function:
     def swap(self, to: Value, bits: Literal[16, 32, 64]) -> None:
         self.instructions.append(Swap(to, bits))
 
-    def opaque(self, source: Value) -> Value:
-        """`source`, below 2**56, with all that the verifier knows of it forgotten: the slot's last byte is written by itself, which
-        turns a tracked register in a slot into plain bytes."""
-        slot = self.buffer(8)
-        self.store(8, slot, 0, source)
-        self.store(1, slot, 7, 0)
-        return self.load(8, slot, 0)
-
     # -- memory --------------------------------------------------------------------------------------------------------
 
     def load(self, size: Bytes, base: Value | Buffer, offset: int = 0) -> Value:
@@ -264,6 +256,12 @@ class Function:
 
     def store(self, size: Bytes, base: Value | Buffer, offset: int, source: Source) -> None:
         self.instructions.append(Store(size, base, offset, source))
+
+    def store_opaque(self, buffer: Buffer, source: Value) -> None:
+        """`source`, below 2**56, as the buffer's first 8 bytes, with all that the verifier knows of it forgotten: the last byte is
+        written by itself, which turns a tracked register in a slot into plain bytes."""
+        self.store(8, buffer, 0, source)
+        self.store(1, buffer, 7, 0)
 
     def address(self, buffer: Buffer, offset: int = 0) -> Value:
         to = self.value()

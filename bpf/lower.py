@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import chain
 from typing import Final, assert_never
 
 from bpf import search
 from bpf.assembler import Assembler
-from bpf.codegen import generate
+from bpf.codegen import Frame, frame_of, generate
 from bpf.describe import describe
 from bpf.headers import LIBRARY
 from bpf.image import FunctionKind, ProgramImage, identifier
 from bpf.ir import Function, Label, Value
 from bpf.isa import Alu, Condition
 from bpf.lower_bytes import lower_bytes, piece_of
-from bpf.lower_facts import Fact, Work, facts_of
+from bpf.lower_facts import Fact, Need, Work, needs_of
 from bpf.lower_numbers import (
+    find_field,
     is_extension_set,
     lower_addresses,
     lower_any_bit,
@@ -31,6 +34,7 @@ from bpf.lower_numbers import (
     number_of_slice,
 )
 from bpf.refusal import LoweringError, refusal
+from bpf.simplify import simplify
 from bpf.tables import Tables
 from rules_dsl.expression import (
     All,
@@ -60,7 +64,7 @@ from rules_dsl.expression import (
 )
 
 PART_WEIGHT: Final = 400
-"""Tests that one function holds; more are divided among functions, as a branch reaches 32,768 instructions."""
+"""Some thirty instructions each that one function holds; more are divided among functions, as a branch reaches 32,768 instructions."""
 _PART: Final = "part"
 _CALLBACKS: Final = ("walk_step", "scan_window")
 _INLINE_WEIGHT: Final = 4
@@ -77,24 +81,29 @@ def compile_program(name: str, predicate: Expression, *, source: str = "") -> Pr
         if reason is not None:
             raise LoweringError(test, reason)
     lowering = _Lowering(name, Tables())
-    program = lowering.function(FunctionKind.PROGRAM, name, predicate)
+    program = lowering.function(FunctionKind.PROGRAM, name, simplify(predicate))
     own_name = identifier(name)
     is_taken = own_name in (*LIBRARY, *_CALLBACKS, search.SCAN) or own_name.startswith(_PART)
     assembler = Assembler(f"rule {name}" if is_taken else name, source=source)
     if lowering.tables.data:
         assembler.map(lowering.tables.spec())
     assembler.line(name)
-    generate(program, assembler)
-    for function in _called(program, lowering):
+    generate(program, frame_of(program), assembler)
+    for function, frame in _called(program, lowering):
         if not function.name.startswith(_PART):
             assembler.line(function.name)
-        generate(function, assembler)
+        generate(function, frame, assembler)
     return assembler.assemble()
 
 
-def _called(program: Function, lowering: _Lowering) -> Iterator[Function]:
+@cache
+def _from_library(name: str) -> tuple[tuple[Function, Frame], ...]:
+    return tuple((function, frame_of(function)) for function in LIBRARY[name]())
+
+
+def _called(program: Function, lowering: _Lowering) -> Iterator[tuple[Function, Frame]]:
     """The functions that the program calls, they themselves call, and so on; the kernel wants no other in the program."""
-    available = {function.name: function for function in lowering.parts}
+    available = {function.name: (function, frame_of(function)) for function in lowering.parts}
     wanted = list(program.callees())
     seen = set()
     while wanted:
@@ -103,10 +112,12 @@ def _called(program: Function, lowering: _Lowering) -> Iterator[Function]:
             continue
         seen.add(name)
         if name not in available:
-            made = search.scan(lowering.tables) if name == search.SCAN else LIBRARY[name]()
-            available.update((function.name, function) for function in made)
+            if name == search.SCAN:
+                available.update((function.name, (function, frame_of(function))) for function in search.scan(lowering.tables))
+            else:
+                available.update((made[0].name, made) for made in _from_library(name))
         yield available[name]
-        wanted += available[name].callees()
+        wanted += available[name][0].callees()
 
 
 @dataclass(slots=True)
@@ -116,11 +127,14 @@ class _Lowering:
     name: str
     tables: Tables
     parts: list[Function] = field(default_factory=list)
-    _needs: dict[int, tuple[Fact, ...]] = field(default_factory=dict)
-    """By id of the expression, which the predicate keeps alive."""
+    _needs: dict[int, tuple[Need, ...]] = field(default_factory=dict)
+    _weights: dict[int, int] = field(default_factory=dict)
+    """By id of the expression, which `_kept` keeps alive."""
+    _kept: list[Expression] = field(default_factory=list)
 
     def function(self, kind: FunctionKind, name: str, predicate: Expression) -> Function:
         """A function that returns whether the predicate holds."""
+        self._kept.append(predicate)
         code = Function(name, kind, 1 if kind is FunctionKind.PROGRAM else 4)
         work = Work(code, self.tables)
         yes, no = code.label(), code.label()
@@ -140,7 +154,7 @@ class _Lowering:
                 code.jump(yes if value else no)
             case Not(item):
                 self._lower(work, item, no, yes)
-            case And() | Or() if weight(expression) > PART_WEIGHT:
+            case And() | Or() if self._weight(expression) > PART_WEIGHT:
                 self._lower_parts(work, expression, yes, no)
             case And(items):
                 self._lower_items(work, items, going_on=yes, done=no, conjunction=True)
@@ -149,39 +163,40 @@ class _Lowering:
             case Xor(left, right):
                 self._lower_xor(work, left, right, yes, no)
             case _:
-                for fact in self._need(expression):
-                    if fact not in work.facts:
-                        work.find(fact)
+                for need in self._need(expression):
+                    if isinstance(need, Fact) and need not in work.known:
+                        work.find(need)
                 code.line(f"{self.name}: {describe(expression)}")
                 _lower_test(work, expression, yes, no)
 
     def _lower_items(self, work: Work, items: Sequence[Expression], *, going_on: Label, done: Label, conjunction: bool) -> None:
-        known = dict(work.facts)
+        known = work.known
         for index, item in enumerate(items):
             self._find_shared(work, item, items[index + 1 :])
             following = work.code.label()
-            outer = dict(work.facts)
+            outer = work.known
             if conjunction:
                 self._lower(work, item, following, done)
             else:
                 self._lower(work, item, done, following)
-            work.facts = outer
+            work.known = outer
             work.code.place(following)
         work.code.jump(going_on)
-        work.facts = known
+        work.known = known
 
     def _lower_parts(self, work: Work, expression: And | Or, yes: Label, no: Label) -> None:
         """Small items in functions of their own, as many in each as fit; an item that is too large itself is divided here."""
         code = work.code
         conjunction = isinstance(expression, And)
-        for group in _groups(expression.items):
+        for group in self._groups(expression.items):
             following = code.label()
             places = (following, no) if conjunction else (yes, following)
             joined: Expression = group[0] if len(group) == 1 else type(expression)(tuple(group))
-            if weight(joined) > PART_WEIGHT or weight(joined) <= _INLINE_WEIGHT:
-                outer = dict(work.facts)
+            self._kept.append(joined)
+            if self._weight(joined) > PART_WEIGHT or self._weight(joined) <= _INLINE_WEIGHT:
+                outer = work.known
                 self._lower(work, joined, *places)
-                work.facts = outer
+                work.known = outer
             else:
                 name = f"{_PART}{len(self.parts) + 1}"
                 self.parts.append(Function(name, FunctionKind.GLOBAL_SUBPROGRAM, 4))
@@ -198,12 +213,12 @@ class _Lowering:
         if pending(right) > pending(left):
             left, right = right, left
         code = work.code
-        known = dict(work.facts)
+        known = work.known
         self._find_shared(work, left, (right,))
-        outer = dict(work.facts)
+        outer = work.known
         kept, was_true, was_false, second = code.value(), code.label(), code.label(), code.label()
         self._lower(work, left, was_true, was_false)
-        work.facts = outer
+        work.known = outer
         code.place(was_true)
         code.set(kept, code.packet_length(work.context))
         code.jump(second)
@@ -219,64 +234,75 @@ class _Lowering:
         code.place(is_false)
         code.branch(Condition.EQ, kept, code.packet_length(work.context), yes)
         code.jump(no)
-        work.facts = known
+        work.known = known
 
     def _find_shared(self, work: Work, item: Expression, later: Sequence[Expression]) -> None:
         """Find out what `item` needs and a later one too, unless known."""
         wanted = set().union(*(self._need(other) for other in later))
-        for fact in self._need(item):
-            if fact in wanted and fact not in work.facts:
-                work.find(fact)
+        for need in self._need(item):
+            if need not in wanted or need in work.known:
+                continue
+            if isinstance(need, Fact):
+                work.find(need)
+            elif work.can_keep(need):
+                find_field(work, need)
 
-    def _need(self, expression: Expression) -> tuple[Fact, ...]:
-        """The facts that the expression's tests need, each behind what it needs itself."""
+    def _groups(self, items: Sequence[Expression]) -> list[list[Expression]]:
+        """The items in order, in groups of at most PART_WEIGHT; an item above that is a group by itself."""
+        groups: list[list[Expression]] = []
+        room = 0
+        for item in items:
+            if self._weight(item) > room:
+                groups.append([])
+                room = PART_WEIGHT
+            groups[-1].append(item)
+            room -= self._weight(item)
+        return groups
+
+    def _weight(self, expression: Expression) -> int:
+        """Roughly the instructions that the expression becomes, in thirties."""
+        key = id(expression)
+        if key not in self._weights:
+            match expression:
+                case Const():
+                    weight = 0
+                case Not(item):
+                    weight = self._weight(item)
+                case And(items) | Or(items):
+                    weight = sum(map(self._weight, items))
+                case Xor(left, right):
+                    weight = self._weight(left) + self._weight(right) + 1
+                case InRanges(_, ranges):
+                    weight = 1 + min(len(ranges), 24) // 8
+                case InAddresses():
+                    weight = 8
+                case _:
+                    weight = 2
+            self._weights[key] = weight
+        return self._weights[key]
+
+    def _need(self, expression: Expression) -> tuple[Need, ...]:
+        """What the expression's tests need, each behind what it needs itself."""
         key = id(expression)
         if key not in self._needs:
             match expression:
                 case Const():
-                    facts: tuple[Fact, ...] = ()
+                    needs: tuple[Need, ...] = ()
                 case Not(item):
-                    facts = self._need(item)
+                    needs = self._need(item)
                 case And(items) | Or(items):
                     # Large ones are divided into functions that find out for themselves.
-                    facts = () if weight(expression) > PART_WEIGHT else _joined(self._need(item) for item in items)
+                    needs = () if self._weight(expression) > PART_WEIGHT else _joined(self._need(item) for item in items)
                 case Xor(left, right):
-                    facts = _joined((self._need(left), self._need(right)))
+                    needs = _joined((self._need(left), self._need(right)))
                 case _:
-                    facts = facts_of(expression)
-            self._needs[key] = facts
+                    needs = needs_of(expression)
+            self._needs[key] = needs
         return self._needs[key]
 
 
-def _joined(needs: Iterable[tuple[Fact, ...]]) -> tuple[Fact, ...]:
-    return tuple(dict.fromkeys(fact for facts in needs for fact in facts))
-
-
-def _groups(items: Sequence[Expression]) -> list[list[Expression]]:
-    """The items in order, in groups of at most PART_WEIGHT; an item above that is a group by itself."""
-    groups: list[list[Expression]] = []
-    room = 0
-    for item in items:
-        if weight(item) > room:
-            groups.append([])
-            room = PART_WEIGHT
-        groups[-1].append(item)
-        room -= weight(item)
-    return groups
-
-
-def weight(expression: Expression) -> int:
-    """Roughly the instructions that the expression becomes, in tests."""
-    total = 0
-    for test in tests_of(expression):
-        match test:
-            case InRanges(_, ranges):
-                total += 1 + min(len(ranges), 24) // 8
-            case InAddresses():
-                total += 8
-            case _:
-                total += 2
-    return total
+def _joined(needs: Iterable[tuple[Need, ...]]) -> tuple[Need, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(needs)))
 
 
 def pending(expression: Expression) -> int:

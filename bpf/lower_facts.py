@@ -1,7 +1,7 @@
 """What tests share: facts about the packet that a program finds out once, before the first of the tests that need them.
 
-Facts are opaque to the verifier, and a test looks at them through copies: so what one test learned does not multiply the paths of
-the next.
+Facts stand on the stack, opaque to the verifier, and each test loads them anew: so what one test learned does not multiply the paths
+of the next.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bpf.ir import At, Buffer, Function, Label, Value
 from bpf.isa import Alu, Condition
 from bpf.tables import Tables
 from rules_dsl.expression import BitSlice, FieldValue, Test, operand_of, root_of
-from rules_dsl.fields import PROTOCOL_NUMBER, Field, Header
+from rules_dsl.fields import PROTOCOL_NUMBER, Field, Header, Type
 
 
 class Fact(Enum):
@@ -28,6 +28,15 @@ class Fact(Enum):
     UDP_PAYLOAD = "udp_payload"
     PAYLOAD = "payload"
 
+
+Need = Fact | Field
+"""What a test needs; a field of plain bits is found out beforehand where several tests look at it."""
+
+PRESENT_NUMBER: Final = 1 << 40
+"""Beside a field's value: it is there. The fact of an absent field is 0."""
+
+_SHARED_FIELDS: Final = 8
+"""Fields that one function keeps: the stack is small."""
 
 PAYLOADS: Final[Mapping[str, Fact]] = MappingProxyType(
     {
@@ -56,7 +65,7 @@ _COMPUTED: Final[Mapping[str, tuple[Fact, ...]]] = MappingProxyType(
 """What each field without plain bits needs."""
 
 
-def facts_of(test: Test) -> tuple[Fact, ...]:
+def needs_of(test: Test) -> tuple[Need, ...]:
     """What the test needs, each behind what it needs itself."""
     match root_of(operand_of(test)):
         case BitSlice(header):
@@ -65,7 +74,8 @@ def facts_of(test: Test) -> tuple[Fact, ...]:
             if not known.at:
                 return _COMPUTED[known.name]
             facts = [fact for place in known.at for fact in _facts_of_header(place.header)]
-            return tuple(dict.fromkeys(facts))
+            shared = (known,) if known.type in (Type.BOOL, Type.INT) else ()
+            return (*dict.fromkeys(facts), *shared)
 
 
 def _facts_of_header(header: Header) -> tuple[Fact, ...]:
@@ -84,9 +94,11 @@ class Work:
 
     code: Function
     tables: Tables
-    facts: dict[Fact, Value] = field(default_factory=dict)
+    known: frozenset[Need] = frozenset()
+    """Found out on every path to here."""
     scratch: Buffer = field(init=False)
     """32 bytes, which no test leaves anything in for another."""
+    _homes: dict[Need, Buffer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scratch = self.code.buffer(32)
@@ -99,6 +111,21 @@ class Work:
         """Call a function of the library with the context and up to three numbers."""
         return self.code.call(name, self.context, *numbers, *[0] * (3 - len(numbers)))
 
+    def keep(self, need: Need, found: Value) -> None:
+        """The need is met by `found`, from here on."""
+        if need not in self._homes:
+            self._homes[need] = self.code.buffer(8)
+        self.code.store_opaque(self._homes[need], found)
+        self.known |= {need}
+
+    def can_keep(self, known: Field) -> bool:
+        return known in self._homes or sum(isinstance(need, Field) for need in self._homes) < _SHARED_FIELDS
+
+    def fact(self, need: Need) -> Value:
+        """A copy of it."""
+        assert need in self.known
+        return self.code.load(8, self._homes[need])
+
     def find(self, fact: Fact) -> None:
         """Find the fact out; what it needs has been found before."""
         code = self.code
@@ -106,24 +133,27 @@ class Work:
             case Fact.VERSION:
                 found, behind = code.copy(0), code.label()
                 code.load_packet(self.context, 0, At(self.scratch), 1, behind)
-                code.set(found, code.load(1, self.scratch))
+                code.load_to(found, 1, self.scratch)
                 code.place(behind)
             case Fact.LAYOUT:
                 found = self.call("walk")
             case Fact.TCP_PAYLOAD | Fact.UDP_PAYLOAD | Fact.PAYLOAD:
-                found = self.call(fact.value, self.facts[Fact.LAYOUT])
+                found = self.call(fact.value, self.fact(Fact.LAYOUT))
             case _:
                 assert_never(fact)
-        self.facts[fact] = code.opaque(found)
+        self.keep(fact, found)
 
     # -- what tests ask ------------------------------------------------------------------------------------------------
 
     def layout(self, mask: int) -> Value:
         """Those bits of the layout."""
-        return self.code.alu(Alu.AND, self.facts[Fact.LAYOUT], mask)
+        layout = self.fact(Fact.LAYOUT)
+        self.code.update(Alu.AND, layout, mask)
+        return layout
 
     def go_unless_version(self, version: int, other: Label) -> None:
-        found = self.code.alu(Alu.RSH, self.facts[Fact.VERSION], 4)
+        found = self.fact(Fact.VERSION)
+        self.code.update(Alu.RSH, found, 4)
         self.code.branch(Condition.NE, found, version, other)
 
     def header(self, header: Header, absent: Label) -> Value | int:
@@ -140,12 +170,12 @@ class Work:
             case Header.FRAGMENT:
                 there = self.layout(headers.FRAGMENT)
                 self.code.branch(Condition.EQ, there, 0, absent)
-                offset = self.code.alu(Alu.RSH, self.facts[Fact.LAYOUT], headers.FRAGMENT_SHIFT)
+                offset = self.code.alu(Alu.RSH, self.fact(Fact.LAYOUT), headers.FRAGMENT_SHIFT)
                 self.code.update(Alu.AND, offset, (1 << headers.FRAGMENT_BITS) - 1)
                 return offset
             case _:
                 assert header in PROTOCOL_NUMBER
-                headers.go_unless_header(self.code, self.facts[Fact.LAYOUT], header, absent)
+                headers.go_unless_header(self.code, self.fact(Fact.LAYOUT), header, absent)
                 return self.layout(headers.OFFSET_MASK)
 
     def packet_bytes(self, offset: Value | int, distance: int, size: int, absent: Label, to: int = 0) -> None:
@@ -174,7 +204,7 @@ class Work:
     def slice_of(self, known: Field, absent: Label) -> tuple[Value, Value]:
         """Offset and length of a payload field."""
         code = self.code
-        fact = self.facts[PAYLOADS[known.name]]
+        fact = self.fact(PAYLOADS[known.name])
         there = code.alu(Alu.RSH, fact, 55)
         code.branch(Condition.EQ, there, 0, absent)
         offset = code.alu(Alu.RSH, fact, headers.SLICE_SHIFT)

@@ -11,7 +11,7 @@ from typing import Final, assert_never
 from bpf import headers
 from bpf.ir import Label, Value
 from bpf.isa import Alu, Condition
-from bpf.lower_facts import PAYLOADS, Fact, Work
+from bpf.lower_facts import PAYLOADS, PRESENT_NUMBER, Fact, Work
 from bpf.tables import TABLE
 from rules_dsl.expression import AnyBit, BitSlice, FieldValue, InAddresses, InRanges, Ranges
 from rules_dsl.fields import Field, Header, Type
@@ -85,6 +85,11 @@ def number_of_field(work: Work, known: Field, absent: Label) -> Value:
     if not known.at:
         return _computed(work, known, absent)
     code = work.code
+    if known in work.known:
+        fact = work.fact(known)
+        code.branch(Condition.LT, fact, PRESENT_NUMBER, absent)
+        code.update(Alu.AND, fact, _HIGHEST_32, 32)
+        return fact
     value, found = code.value(), code.label()
     for index, place in enumerate(known.at):
         other = absent if index == len(known.at) - 1 else code.label()
@@ -101,6 +106,19 @@ def number_of_field(work: Work, known: Field, absent: Label) -> Value:
     return value
 
 
+def find_field(work: Work, known: Field) -> None:
+    """Find the field out for the tests that follow."""
+    code = work.code
+    absent, found, kept = code.label(), code.label(), code.value()
+    code.set(kept, number_of_field(work, known, absent))
+    code.update(Alu.OR, kept, PRESENT_NUMBER)
+    code.jump(found)
+    code.place(absent)
+    code.set(kept, 0)
+    code.place(found)
+    work.keep(known, kept)
+
+
 def _computed(work: Work, known: Field, absent: Label) -> Value:
     """A field without plain bits (semantics: rules_dsl/packet.py)."""
     code = work.code
@@ -113,12 +131,12 @@ def _computed(work: Work, known: Field, absent: Label) -> Value:
             return code.load(4, work.context, 8)
         case "ip.proto":
             code.branch(Condition.EQ, work.layout(headers.PROTOCOL), 0, absent)
-            protocol = code.alu(Alu.RSH, work.facts[Fact.LAYOUT], headers.PROTOCOL_SHIFT)
+            protocol = code.alu(Alu.RSH, work.fact(Fact.LAYOUT), headers.PROTOCOL_SHIFT)
             code.update(Alu.AND, protocol, 0xFF)
             return protocol
         case "ip.opt.type":
             work.go_unless_version(4, absent)
-            words = code.alu(Alu.AND, work.facts[Fact.VERSION], 15)
+            words = code.alu(Alu.AND, work.fact(Fact.VERSION), 15)
             code.branch(Condition.LE, words, 5, absent)
             return work.bits(Header.IP, 160, 168, absent)
         case "ip.frag":
@@ -126,14 +144,14 @@ def _computed(work: Work, known: Field, absent: Label) -> Value:
         case "ip.checksum.valid":
             return work.call("checksum")
         case "tcp":
-            headers.go_unless_tcp(code, work.context, work.facts[Fact.LAYOUT], work.scratch, absent)
+            headers.go_unless_tcp(code, work.context, work.fact(Fact.LAYOUT), work.scratch, absent)
             return code.copy(1)
         case "tcp.options.mss":
-            found = work.call("mss", work.facts[Fact.LAYOUT])
+            found = work.call("mss", work.fact(Fact.LAYOUT))
             code.branch(Condition.GT, found, 0xFFFF, absent)
             return found
         case "udp" | "icmp" | "icmpv6" | "sctp" | "gre" | "esp":
-            headers.go_unless_whole(code, work.context, work.facts[Fact.LAYOUT], Header(known.name), absent)
+            headers.go_unless_whole(code, work.context, work.fact(Fact.LAYOUT), Header(known.name), absent)
             return code.copy(1)
     raise AssertionError(f"{known.name} ({known.type.value}) has no lowering")
 
@@ -146,7 +164,7 @@ def _is_fragment(work: Work, absent: Label) -> Value:
     code.jump(found)
     code.place(version_6)
     work.go_unless_version(6, absent)
-    fragment = code.alu(Alu.RSH, work.facts[Fact.LAYOUT], 52)  # headers.FRAGMENT
+    fragment = code.alu(Alu.RSH, work.fact(Fact.LAYOUT), 52)  # headers.FRAGMENT
     code.update(Alu.AND, fragment, 1)
     code.set(result, fragment)
     code.place(found)
