@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from rules_dsl.fields import BY_NAME
-from rules_dsl.lexemes import Lexeme
+from rules_dsl.lexemes import Gathered, Lexeme
+from rules_dsl.syntax import ListName, Name, SetOf, Text, Word
 
 _SPELLING = {
     "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "bitwise_and": "&", "~": "matches",
@@ -15,7 +16,12 @@ _SPELLING = {
 _RANGE_SPACE = re.compile(r"[ \t]*\.\.[ \t]*")
 _OPENS = frozenset({"(", "["})
 _CLOSES = frozenset({")", "]", ","})
-_NOT_CALLED = frozenset({"and", "or", "xor", "not", "when"})
+_NOT_CALLED = frozenset({"and", "or", "xor", "not", "when", "in"})
+
+
+def word_spelling(text: str) -> str:
+    """A number, address, range or run of bytes in canonical form."""
+    return _RANGE_SPACE.sub("..", text).lower() if ".." in text else text.lower()
 
 
 def spelling(word: Lexeme, in_expression: bool) -> str:
@@ -23,7 +29,7 @@ def spelling(word: Lexeme, in_expression: bool) -> str:
     text = str(word)
     match word.type:
         case "WORD":
-            return _RANGE_SPACE.sub("..", text).lower()
+            return word_spelling(text)
         case "NAME" | "sign" if in_expression:
             text = _SPELLING.get(text, text)
             field = BY_NAME.get(text)
@@ -32,45 +38,69 @@ def spelling(word: Lexeme, in_expression: bool) -> str:
             return text
 
 
-def joined(parts: Iterable[tuple[Lexeme, str]]) -> str:
-    """Lexemes with their canonical spellings, as one line."""
+def joined(parts: Iterable[tuple[str, str]]) -> str:
+    """Lexemes, by their types and canonical spellings, as one line."""
     result: list[str] = []
     before = ""
-    for word, text in parts:
-        if before and not _adjoin(before, text, word):
+    for kind, text in parts:
+        if before and not _adjoin(before, kind, text):
             result.append(" ")
         result.append(text)
-        before = text if word.type in ("sign", "NAME") else "value"
+        before = text if kind in ("sign", "NAME") else "value"
     return "".join(result)
 
 
-def _adjoin(before: str, text: str, word: Lexeme) -> bool:
+def _adjoin(before: str, kind: str, text: str) -> bool:
     """Whether no space stands between these two."""
-    if word.type != "sign":
+    if kind != "sign":
         return before in _OPENS or before == "/"
     if text in _CLOSES or text == "/" or before in _OPENS:
         return True
     if text in _OPENS:
-        return before[0].isalpha() and before != "value" and before not in _NOT_CALLED and before not in ("in",)
+        return before[0].isalpha() and before != "value" and before not in _NOT_CALLED
     return False
 
 
-def without_set_commas(words: Sequence[Lexeme]) -> list[Lexeme]:
-    """The commas between the items of sets go; those between arguments stay."""
-    result = []
-    in_set = False
-    for word in words:
-        if word.type == "sign":
-            if word == "{":
-                in_set = True
-            elif word == "}":
-                in_set = False
-            elif word == "," and in_set:
-                continue
-        result.append(word)
-    return result
+def _item(node: Word | Text | Name | ListName) -> str:
+    match node:
+        case Word(text):
+            return word_spelling(text)
+        case ListName(text):
+            return "$" + text
+        case _:
+            return node.text
 
 
-def canonical_expression(words: Sequence[Lexeme]) -> str:
-    """The lexemes of an expression in canonical form."""
-    return joined((word, spelling(word, True)) for word in without_set_commas(words))
+def _set(node: SetOf) -> str:
+    return "{ " + " ".join([_item(item) for item in node.items]) + " }" if node.items else "{}"
+
+
+_HOLE = "\0"
+_KINDS_KEPT = frozenset({"NAME", "sign"})
+_templates: dict[tuple[str, ...], list[str]] = {}
+"""A cache: what stands around the literals of a shape."""
+_TEMPLATES_KEPT = 4_096
+
+
+def canonical_expression(gathered: Gathered, first: int = 0) -> str:
+    """The parts of an expression, from the part `first` on, in canonical form."""
+    shape = gathered.shape[first:]
+    parts = gathered.parts[first:]
+    template = _templates.get(shape)
+    if template is None:
+        kinds = [
+            ("literal", _HOLE) if isinstance(part, SetOf) or part.type not in _KINDS_KEPT else (part.type, spelling(part, True))
+            for part in parts
+        ]
+        template = joined(kinds).split(_HOLE)
+        if len(_templates) >= _TEMPLATES_KEPT:
+            _templates.clear()
+        _templates[shape] = template
+    result = [template[0]]
+    holes = iter(template[1:])
+    for part in parts:
+        if isinstance(part, SetOf):
+            result += _set(part), next(holes)
+        elif part.type not in _KINDS_KEPT:
+            result += word_spelling(part) if part.type == "WORD" else str(part), next(holes)
+    return "".join(result)

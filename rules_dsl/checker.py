@@ -222,6 +222,19 @@ def _present(left: Left) -> Expression:
 
 
 def _comparison(context: Context, node: Comparison) -> Expression | None:
+    left, right = node.left, node.right
+    if not (isinstance(left, FieldName) and left.index is None and isinstance(right, Word | Text)):
+        return _new_comparison(context, node)
+    key = (left.name, node.operator, right.text)
+    known = context.tests.get(key)
+    if known is None:
+        known = _new_comparison(context, node)
+        if known is not None:
+            context.tests[key] = known
+    return known
+
+
+def _new_comparison(context: Context, node: Comparison) -> Expression | None:
     if isinstance(node.left, FieldName) and node.left.name in GEO_FIELDS:
         left = operand(context, node.left)
         return None if left is None else geo_test(context, left, node, every=False, negated=False)

@@ -31,6 +31,9 @@ VALUES = {
 SLICED = {header.value: header for header in (Header.IP, *(h for h in Header if h.value in FIELDS and h is not Header.IP))}
 """Protocols that `bit_slice` takes."""
 
+FIELD_VALUES = {name: FieldValue(field) for name, field in FIELDS.items()}
+"""One node a field, shared by all expressions."""
+
 MAX_SLICE_START = 2_040
 MAX_SLICE_WIDTH = 32
 MAX_INDEX = 65_535
@@ -102,7 +105,7 @@ def _field(context: Context, node: FieldName) -> Left | None:
             context.error("E0204", f"`{node.name}` is not indexed by number", place, help=help)
             return None
     multiple = field.multiple and key is None
-    return Left(FieldValue(field, key), field.type, field.maximum, field, multiple, *place)
+    return Left(FIELD_VALUES[field.name] if key is None else FieldValue(field, key), field.type, field.maximum, field, multiple, *place)
 
 
 def wrong_arguments(context: Context, node: Call, message: str) -> None:

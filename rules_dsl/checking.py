@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rules_dsl.diagnostics import Diagnostic, Source, Span
-from rules_dsl.expression import BytesOperand, FieldValue, IntOperand, Operand
+from rules_dsl.expression import BytesOperand, Expression, FieldValue, IntOperand, Operand
 from rules_dsl.fields import Field, Type
 from rules_dsl.geo import Geo
 from rules_dsl.limits import Limits
 from rules_dsl.lists import ListValue
 from rules_dsl.literals import LiteralError
-from rules_dsl.syntax import Comparison, Item, Value
+from rules_dsl.syntax import Comparison, Item, Operator, Value
 
 MAX_LENGTH = (1 << 17) - 1
 """Bytes; the largest length of a value (as `payload.len`)."""
@@ -32,6 +32,8 @@ class Context:
     base: int = 0
     found: list[Diagnostic] = field(default_factory=list)
     used_lists: set[str] = field(default_factory=set)
+    tests: dict[tuple[str, Operator, str], Expression] = field(default_factory=dict)
+    """Comparisons of a field with one literal that were checked already: rules repeat themselves, and equal nodes are shared."""
 
     def span(self, start: int, end: int) -> Span:
         return Span(self.source, self.base + start, self.base + end)

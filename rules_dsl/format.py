@@ -17,7 +17,8 @@ from rules_dsl.expressions import not_text
 from rules_dsl.lexemes import LEXEME, Lexeme, lexeme
 from rules_dsl.limits import Limits
 from rules_dsl.parser import parse_expression_tree
-from rules_dsl.rulefile import parse_statements
+from rules_dsl.rulefile import parse_piece
+from rules_dsl.statements import pieces
 
 INDENT = "    "
 MAX_COLUMN = 40
@@ -35,8 +36,8 @@ def format_expression(text: str) -> str:
     refused = not_text(source)
     if refused is not None:
         raise DiagnosticError((refused,))
-    _, words = parse_expression_tree(source, 0, len(text), _BOUNDLESS.nesting)
-    return canonical_expression(words)
+    _, gathered = parse_expression_tree(source, 0, len(text), _BOUNDLESS.nesting)
+    return canonical_expression(gathered)
 
 
 def format_policy(text: str, *, name: str = "<policy>") -> str:
@@ -46,10 +47,14 @@ def format_policy(text: str, *, name: str = "<policy>") -> str:
     if refused is not None:
         raise DiagnosticError((refused,))
     found: list[Diagnostic] = []
-    statements = parse_statements(source, _BOUNDLESS, found)
+    spans: list[tuple[int, int]] = []
+    for piece in pieces(text):
+        parsed = parse_piece(source, piece, _BOUNDLESS, found)
+        if parsed is not None:
+            parts = parsed[1].parts
+            spans.append((piece.start + parts[0].start, piece.start + parts[-1].end))
     if found:
         raise DiagnosticError(tuple(found))
-    spans = [(base + words[0].start, base + words[-1].end) for base, _, words in statements]
     return "".join(f"{line}\n" for line in _aligned(_lines(text, spans)))
 
 
@@ -138,7 +143,7 @@ def _fill(line: _Line, parts: list[tuple[Lexeme, str]], begins: bool) -> None:
     """Sets the text of a line, cut in two where it may be aligned."""
     if not begins:
         closes = parts and parts[0][0] == "}" and len(parts) == 1
-        line.head = ("" if closes or not parts else INDENT) + joined(parts)
+        line.head = ("" if closes or not parts else INDENT) + _joined(parts)
         if not parts and line.continued:
             line.head = INDENT
         return
@@ -153,13 +158,17 @@ def _fill(line: _Line, parts: list[tuple[Lexeme, str]], begins: bool) -> None:
     elif first in _ACTIONS or first in ("monitor", "disabled"):
         line.kind, cut = "when", _index(words, "when")
     if first in _ACTIONS and len(parts) > 1:
-        line.head = first.ljust(_ACTION_WIDTH) + " " + joined(parts[1:cut])
+        line.head = first.ljust(_ACTION_WIDTH) + " " + _joined(parts[1:cut])
     else:
-        line.head = joined(parts[:cut])
+        line.head = _joined(parts[:cut])
     if cut is None:
         line.kind = ""
     else:
-        line.head, line.tail = line.head.rstrip(), joined(parts[cut:])
+        line.head, line.tail = line.head.rstrip(), _joined(parts[cut:])
+
+
+def _joined(parts: list[tuple[Lexeme, str]]) -> str:
+    return joined((word.type, text) for word, text in parts)
 
 
 def _index(words: list[str], wanted: str) -> int | None:

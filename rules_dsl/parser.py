@@ -107,7 +107,7 @@ def _steps(start: str, gathered: Gathered) -> tuple[Step, ...]:
     return steps
 
 
-def _parse(start: str, source: Source, base: int, end: int, nesting: int) -> tuple[Any, list[Lexeme]]:
+def _parse(start: str, source: Source, base: int, end: int, nesting: int) -> tuple[Any, Gathered]:
     from lark.exceptions import UnexpectedInput  # noqa: PLC0415
 
     text = source.text[base:end]
@@ -120,7 +120,7 @@ def _parse(start: str, source: Source, base: int, end: int, nesting: int) -> tup
             try:
                 for method, children in _steps(start, gathered):
                     values.append(method([values[child] for child in children]))
-                return values[-1], words
+                return values[-1], gathered
             except UnexpectedInput as error:
                 problem = unexpected(error, start, text, words, gathered)
     except BadTextError as error:
@@ -130,13 +130,13 @@ def _parse(start: str, source: Source, base: int, end: int, nesting: int) -> tup
     raise problem.as_error(source, base)
 
 
-def parse_expression_tree(source: Source, base: int, end: int, nesting: int) -> tuple[Node, list[Lexeme]]:
-    """The tree of the expression that `source` holds from `base` to `end`, and its lexemes; offsets in both count from `base`.
+def parse_expression_tree(source: Source, base: int, end: int, nesting: int) -> tuple[Node, Gathered]:
+    """The tree of the expression that `source` holds from `base` to `end`, and its parts; offsets in both count from `base`.
 
     Raises DiagnosticError (E00xx, E0402)."""
     return _parse("expression", source, base, end, nesting)
 
 
-def parse_statement_tree(source: Source, base: int, end: int, nesting: int) -> tuple[Statement, list[Lexeme]]:
-    """The tree of the one statement that `source` holds from `base` to `end`, and its lexemes. Raises DiagnosticError (E00xx, E0402)."""
+def parse_statement_tree(source: Source, base: int, end: int, nesting: int) -> tuple[Statement, Gathered]:
+    """The tree of the one statement that `source` holds from `base` to `end`, and its parts. Raises DiagnosticError (E00xx, E0402)."""
     return _parse("statement", source, base, end, nesting)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import assert_never
 
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
 from rules_dsl.expressions import NO_LISTS, not_text
 from rules_dsl.files import read_text
 from rules_dsl.geo import Geo
-from rules_dsl.lexemes import Lexeme
+from rules_dsl.lexemes import Gathered
 from rules_dsl.limits import Limits
 from rules_dsl.lists import ListValue
 from rules_dsl.parser import parse_statement_tree
 from rules_dsl.policy import Policy
 from rules_dsl.statement_checks import PolicyChecks
-from rules_dsl.statements import KEYWORDS, Piece, pieces
+from rules_dsl.statements import KEYWORDS, RULE_WORDS, Piece, pieces
 from rules_dsl.suggestions import did_you_mean
 from rules_dsl.syntax import (
     DefaultStatement,
@@ -29,24 +30,17 @@ from rules_dsl.syntax import (
     TenantStatement,
 )
 
-Parsed = tuple[int, Statement, list[Lexeme]]
-"""Where the statement begins in the file, the statement, its lexemes (offsets from there)."""
 
-
-def parse_statements(source: Source, limits: Limits, found: list[Diagnostic]) -> list[Parsed]:
-    """Every statement that parses; what is wrong with the others goes to `found`."""
-    result: list[Parsed] = []
-    for piece in pieces(source.text):
-        if not piece.known:
-            found.append(_unknown(source, piece))
-            continue
-        try:
-            statement, words = parse_statement_tree(source, piece.start, piece.end, limits.nesting)
-        except DiagnosticError as error:
-            found += error.diagnostics
-            continue
-        result.append((piece.start, statement, words))
-    return result
+def parse_piece(source: Source, piece: Piece, limits: Limits, found: list[Diagnostic]) -> tuple[Statement, Gathered] | None:
+    """A statement and its parts (offsets from the piece's start), or None: then what is wrong goes to `found`."""
+    if not piece.known:
+        found.append(_unknown(source, piece))
+        return None
+    try:
+        return parse_statement_tree(source, piece.start, piece.end, limits.nesting)
+    except DiagnosticError as error:
+        found += error.diagnostics
+        return None
 
 
 def _unknown(source: Source, piece: Piece) -> Diagnostic:
@@ -65,11 +59,22 @@ def _checked(
     if refused is not None:
         return None, (refused,)
     found: list[Diagnostic] = []
-    statements = parse_statements(source, limits, found)
     checks = PolicyChecks(source, folder, limits, geo, lists, found)
-    # A rule may name a list that stands below it: what rules refer to comes first.
-    for base, statement, _ in statements:
+    # A rule may name a list that stands below it, and a test a rule: what they refer to comes first. Of many rules only one syntax tree
+    # is alive at a time, which spares the garbage collector most of its work.
+    first: list[Piece] = []
+    rules: list[Piece] = []
+    tests: list[Piece] = []
+    for piece in pieces(source.text):
+        (rules if piece.word in RULE_WORDS else tests if piece.word == "expect" else first).append(piece)
+    for piece in (*first, *rules, *tests):
+        parsed = parse_piece(source, piece, limits, found)
+        if parsed is None:
+            continue
+        base, (statement, gathered) = piece.start, parsed
         match statement:
+            case RuleStatement():
+                checks.rule_statement(base, statement, gathered)
             case TenantStatement():
                 checks.tenant_statement(base, statement)
             case ProtectStatement():
@@ -82,14 +87,10 @@ def _checked(
                 checks.geo_statement(base, statement)
             case ListStatement():
                 checks.list_statement(base, statement)
-            case RuleStatement() | ExpectStatement():
-                pass
-    for base, statement, words in statements:
-        if isinstance(statement, RuleStatement):
-            checks.rule_statement(base, statement, words)
-    for base, statement, _ in statements:
-        if isinstance(statement, ExpectStatement):
-            checks.expect_statement(base, statement)
+            case ExpectStatement():
+                checks.expect_statement(base, statement)
+            case _:
+                assert_never(statement)
     policy = checks.policy()
     ordered = sorted(found, key=lambda d: (d.span.source.name != source.name, d.span.source.name, d.span.start))
     return (None if any(d.is_error for d in found) else policy), tuple(ordered)

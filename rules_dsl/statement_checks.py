@@ -18,7 +18,7 @@ from rules_dsl.expressions import too_long
 from rules_dsl.fields import BY_NAME, Type
 from rules_dsl.files import read_text
 from rules_dsl.geo import Geo
-from rules_dsl.lexemes import Lexeme
+from rules_dsl.lexemes import Gathered
 from rules_dsl.limits import Limits
 from rules_dsl.listfile import parse_list
 from rules_dsl.lists import ItemValue, ListValue, gathered, item_value, kind_of
@@ -292,7 +292,7 @@ class PolicyChecks:
 
     # -- rules ---------------------------------------------------------------------------------------------------------
 
-    def rule_statement(self, base: int, statement: RuleStatement, words: list[Lexeme]) -> None:
+    def rule_statement(self, base: int, statement: RuleStatement, gathered: Gathered) -> None:
         self.context.base = base
         self.rule_count += 1
         if self.rule_count > self.context.limits.rules:
@@ -307,8 +307,8 @@ class PolicyChecks:
         if predicate is None or name is None or (statement.rate is not None and limit is None):
             return
         start = statement.expression.start
-        at = next(index for index in range(len(words) - 1, -1, -1) if words[index].start == start)
-        expression = canonical_expression(words[at:])
+        first = next(index for index, part in enumerate(gathered.parts) if part.start == start)
+        expression = canonical_expression(gathered, first)
         self.rules.append(
             Rule(name, statement.action, mode, predicate, self.context.span(statement.start, statement.end), expression, limit)
         )

@@ -15,6 +15,9 @@ KEYWORDS = frozenset(
 )  # fmt: skip
 """What a statement begins with."""
 
+RULE_WORDS = frozenset({"allow", "block", "reject", "log", "count", "limit", "monitor", "disabled"})
+"""What a rule begins with."""
+
 CLAUSES = frozenset({"when", "to", "per", "burst", "from", "packet", "packets", "file", "interface", "mark", "all"})
 _CARRIED = re.compile(r"(?:(?:monitor|disabled|default|expect)\s+)+")
 """Words behind which a keyword goes on with the statement, even on the next line."""
