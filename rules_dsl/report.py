@@ -105,16 +105,18 @@ def _cut(text: str, marks: list[_Mark]) -> tuple[str, list[_Mark]]:
     high = low + WIDTH
     head, tail = "..." if low else "", "..." if high < len(text) else ""
     shift = len(head) - low
-    kept = [
-        _Mark(max(mark.start, low) + shift, min(mark.end, high) + shift, mark.label, mark.main)
-        for mark in marks
-        if mark.end > low and mark.start < high
-    ]
+    kept = []
+    for mark in marks:
+        if mark.end > low and mark.start <= high:
+            start, end = max(mark.start, low), min(mark.end, high)
+            kept.append(_Mark(start + shift, max(end, start + 1) + shift, mark.label, mark.main))
     return head + text[low:high] + tail, kept
 
 
 def _underlines(text: str, marks: list[_Mark], kind: str, paint: _Paint) -> list[str]:
     """The row of `^^^` and `---`, the main label behind it, and the labels of the others below it."""
+    if not marks:
+        return []
     marks = sorted(marks, key=lambda mark: (mark.start, not mark.main))
     row: list[str] = []
     at = 0

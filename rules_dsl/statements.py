@@ -63,8 +63,8 @@ def pieces(text: str) -> list[Piece]:
         starts.append((start, word))
     if first_code is not None and (not starts or first_code < starts[0][0]):
         starts.insert(0, (first_code, ""))
-    ends = [start for start, _ in starts[1:]] + [len(text)]
-    return [Piece(word, start, end) for (start, word), end in zip(starts, ends, strict=True)]
+    ends = [*(start for start, _ in starts[1:]), len(text)]
+    return [Piece(word, start, end) for (start, word), end in zip(starts, ends, strict=False)]
 
 
 _NO_CODE = re.compile(r"(?:\s|#[^\n]*)*")

@@ -149,8 +149,8 @@ def unexpected(error: UnexpectedInput, start: str, text: str, words: list[Lexeme
     if token is not None and token.type == "$END":
         index = len(gathered.parts)
     else:
-        offset, index = 0, 0
-        while index < len(gathered.parts) and (at is None or offset < at):
+        offset = index = 0
+        while index < len(gathered.parts) and (at is None or offset + len(gathered.shape[index]) <= at):
             offset += len(gathered.shape[index]) + 1
             index += 1
     accepts = frozenset(getattr(error, "accepts", None) or getattr(error, "allowed", None) or ())
