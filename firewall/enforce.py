@@ -21,7 +21,23 @@ from firewall.plan import Environment, Node, plan
 from firewall.render import render
 from firewall.sources import Sources, policy_from, read_sources, sources_of
 from firewall.state import Revision, RuleRecord, State
+from firewall.vlan import vlan_interfaces
 from rules_dsl.policy import Policy
+
+__all__ = [
+    "Change",
+    "NoRevisionError",
+    "RuleStatus",
+    "TenantStatus",
+    "UnknownTenantError",
+    "apply",
+    "apply_text",
+    "remove",
+    "rollback",
+    "status",
+    "sweep",
+    "vlan_interfaces",
+]
 
 KEPT = 50
 """Revisions of a tenant that stay on disk."""
@@ -66,21 +82,6 @@ class TenantStatus:
     record: Revision | None
     rules: tuple[RuleStatus, ...]
     """In the rule file's order."""
-
-
-def vlan_interfaces() -> Mapping[str, int]:
-    """The VLAN interfaces of the caller's namespace, each with its outermost VLAN id (/proc/net/vlan/config)."""
-    try:
-        lines = Path("/proc/thread-self/net/vlan/config").read_text().splitlines()
-    except OSError:  # no VLAN interface was ever made
-        return {}
-    rows = {parts[0]: (int(parts[1]), parts[2]) for line in lines if len(parts := [part.strip() for part in line.split("|")]) == 3}
-
-    def outermost(name: str) -> int:
-        vlan, parent = rows[name]
-        return outermost(parent) if parent in rows else vlan
-
-    return {name: outermost(name) for name in rows}
 
 
 def apply(path: Path, *, node: Node | None = None, geo: Path | None = None, who: str | None = None, state: State | None = None) -> Change:

@@ -22,6 +22,10 @@ CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_BPF = 12, 21, 39
 """include/uapi/linux/capability.h."""
 
 
+MATCH = ("bpf", 1)
+"""The xtables match that payload rules need, and its revision."""
+
+
 class Need(Enum):
     """What does not work without a feature."""
 
@@ -85,7 +89,7 @@ def _match_bpf() -> Feature:
     remedy = "a kernel with CONFIG_NFT_COMPAT and CONFIG_NETFILTER_XT_MATCH_BPF; `modprobe -a nft_compat xt_bpf`"
     try:
         with Netlink() as netlink:
-            if netlink.has_match("bpf", 1):
+            if netlink.has_match(*MATCH):
                 return Feature(name, Need.ENFORCE, True, "revision 1")
     except (NetlinkError, OSError) as error:
         return Feature(name, Need.ENFORCE, False, str(error), remedy)

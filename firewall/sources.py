@@ -9,8 +9,9 @@ from pathlib import Path
 from rules_dsl import Geo, Limits, Source, parse_policy
 from rules_dsl.files import decode, read_text
 from rules_dsl.literals import quoted, string_value
+from rules_dsl.parser import parse_statement_tree
 from rules_dsl.policy import Policy
-from rules_dsl.rulefile import parse_statements
+from rules_dsl.statements import pieces
 from rules_dsl.syntax import GeoStatement, ListStatement, Text
 
 
@@ -61,10 +62,14 @@ def policy_from(sources: Sources, stored: Mapping[str, Path]) -> Policy:
 
 def _named_files(name: str, text: str) -> list[_NamedFile]:
     found: list[_NamedFile] = []
-    for base, statement, _ in parse_statements(Source(name, text), Limits(), []):
-        match statement:
+    source = Source(name, text)
+    for piece in pieces(text):
+        if piece.word not in ("list", "geo"):
+            continue
+        match parse_statement_tree(source, piece.start, piece.end, Limits().nesting)[0]:
             case ListStatement(content=Text() as literal) | GeoStatement(path=literal):
-                found.append(_NamedFile(base + literal.start, base + literal.end, string_value(literal.text).decode(errors="replace")))
+                path = string_value(literal.text).decode(errors="replace")
+                found.append(_NamedFile(piece.start + literal.start, piece.start + literal.end, path))
             case _:
                 pass
     return found
