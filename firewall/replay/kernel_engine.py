@@ -21,12 +21,13 @@ from firewall.dispatch import base_chain
 from firewall.generation import TABLE, Generation
 from firewall.kernel import Kernel
 from firewall.namespace import Namespace, NamespaceError
+from firewall.netlink import NetlinkError
 from firewall.plan import Environment, Node, plan
 from firewall.render import render
 from firewall.replay.admission import repair_checksum
 from firewall.replay.arrival import OUTSIDE, Arrival, why_dropped
 from firewall.replay.link import NotIp
-from firewall.replay.nflog import LogOverrunError, LogReader, LogUnavailableError
+from firewall.replay.nflog import RECEIVE_BYTES, LogOverrunError, LogReader, LogUnavailableError
 from firewall.replay.record import Fate, judged, not_judged
 from firewall.replay.tap import MAC, SENTINEL, Taps
 from rules_dsl.policy import Hook, Policy, judgement
@@ -74,9 +75,10 @@ def compiled(policy: Policy, node: Node, vlan_interfaces: Mapping[str, int]) -> 
 class KernelEngine:
     """Judges packets by the kernel, with `policy` compiled to `generation`. A context manager: the namespace lives in it.
 
-    Raises EngineUnavailableError, and the kernel's refusals (GenerationError, bpf.VerifierError)."""
+    `receive_bytes` bounds the reports that wait to be read; where they are more, packets go in smaller batches. Raises
+    EngineUnavailableError, and the kernel's refusals (GenerationError, bpf.VerifierError)."""
 
-    def __init__(self, policy: Policy, generation: Generation, mark: int = 0) -> None:
+    def __init__(self, policy: Policy, generation: Generation, mark: int = 0, *, receive_bytes: int = RECEIVE_BYTES) -> None:
         self._policy = policy
         self._sequence = 0
         self._rounds = 0
@@ -85,9 +87,9 @@ class KernelEngine:
             try:
                 self._namespace = opened.enter_context(Namespace())
                 self._taps = opened.enter_context(Taps(self._namespace))
-                self._log = opened.enter_context(self._namespace.call(LogReader, GROUP, threshold=GATHERED))
+                self._log = opened.enter_context(self._namespace.call(LogReader, GROUP, threshold=GATHERED, receive_bytes=receive_bytes))
                 self._namespace.call(_install, generation, mark)
-            except (NamespaceError, LogUnavailableError, nft.NftMissingError, nft.NftError, BpfError) as error:
+            except (NamespaceError, LogUnavailableError, nft.NftMissingError, nft.NftError, NetlinkError, BpfError) as error:
                 raise EngineUnavailableError(f"the kernel engine cannot run here: {error}") from error
             self._end_tap = self._taps[SENTINEL]
             self._opened = opened.pop_all()
@@ -176,6 +178,6 @@ class KernelEngine:
 def _install(generation: Generation, mark: int) -> None:
     """Puts the generation and its surroundings into the namespace of the calling thread."""
     nft.run(_SURROUNDINGS + (f"add rule inet replay before meta mark set {mark:#x}\n" if mark else ""))
-    with Kernel() as kernel:
+    with Kernel(quiet=True) as kernel:  # no packet comes in yet
         kernel.install(generation)
     nft.run(f'add rule inet {TABLE} {base_chain(Hook.PREROUTING)} log prefix "unprotected" group {GROUP}\n')

@@ -26,7 +26,7 @@ _COPY_META: Final = 1
 """No byte of the packet's payload is copied."""
 _ATTRIBUTE_PREFIX, _ATTRIBUTE_HARDWARE_ADDRESS = 10, 8
 
-_RECEIVE_BYTES: Final = 64 << 20
+RECEIVE_BYTES: Final = 64 << 20
 """Room for reports that wait: half a million of them."""
 _MESSAGES_BYTES: Final = 16_384
 """Size of the buffer in which the kernel gathers `threshold` messages of about 110 bytes before it sends them."""
@@ -52,7 +52,7 @@ class LogReader:
     The kernel sends reports when `threshold` have gathered (or a second has passed): whoever wants the last ones at once sends
     `threshold` packets more that are logged. Raises LogUnavailableError."""
 
-    def __init__(self, group: int, *, threshold: int = 1, receive_bytes: int = _RECEIVE_BYTES) -> None:
+    def __init__(self, group: int, *, threshold: int = 1, receive_bytes: int = RECEIVE_BYTES) -> None:
         self._mac_places: dict[tuple[int, int], int] = {}
         try:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
@@ -86,18 +86,23 @@ class LogReader:
     def read(self) -> list[tuple[bytes, bytes]]:
         """All reports that wait, oldest first: (6 bytes of source MAC address, prefix with its final NUL). Does not block.
 
-        Raises LogOverrunError where some were lost since the last call; those that wait stay to be read."""
+        Raises LogOverrunError where some were lost since the last call; the others are then gone too. (The kernel tells of a loss
+        once, and of no further one until everything has been read: net/netlink/af_netlink.c, netlink_overrun.)"""
         reports: list[tuple[bytes, bytes]] = []
         receive = self._socket.recv
+        overrun: OSError | None = None
         while True:
             try:
                 data = receive(1 << 18)
             except BlockingIOError:
+                if overrun is not None:
+                    raise LogOverrunError from overrun
                 return reports
             except OSError as error:
-                if error.errno == errno.ENOBUFS:
-                    raise LogOverrunError from error
-                raise
+                if error.errno != errno.ENOBUFS:
+                    raise
+                overrun = error
+                continue
             self._parse(data, reports)
 
     def _parse(self, data: bytes, reports: list[tuple[bytes, bytes]]) -> None:
