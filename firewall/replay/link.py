@@ -43,7 +43,7 @@ def to_network(frame: Frame) -> NetworkPacket | NotIp:
         if len(data) < start:
             return NotIp(f"cut inside its link header ({len(data)} bytes captured)")
     elif link_type in _RAW:
-        start, protocol = 0, _BY_VERSION
+        start, protocol = 0, _RAW[link_type]
     elif (layout := _OTHERS.get(link_type)) is not None:
         if len(data) < layout:
             return NotIp(f"cut inside its link header ({len(data)} bytes captured)")
@@ -95,8 +95,8 @@ def _untag(data: bytes, start: int, protocol: int) -> tuple[int, int, tuple[int,
 _ETHERNET = 1
 _BY_VERSION = -1
 """In place of an EtherType: the packet's version nibble says which."""
-_RAW = frozenset({12, 14, 101, 228, 229})
-"""LINKTYPE_RAW 101, its DLT numbers (12; 14 on OpenBSD), LINKTYPE_IPV4 228 and LINKTYPE_IPV6 229: no header at all."""
+_RAW = {12: _BY_VERSION, 14: _BY_VERSION, 101: _BY_VERSION, 228: IPV4, 229: IPV6}
+"""LINKTYPE_RAW 101, its DLT numbers (12; 14 on OpenBSD), LINKTYPE_IPV4 and LINKTYPE_IPV6: no header at all."""
 _BSD = frozenset({0, 108})
 """LINKTYPE_NULL and LINKTYPE_LOOP: an address family in the byte order of the capturing machine, or of the network."""
 _LINUX_COOKED, _LINUX_COOKED_V2 = 113, 276
