@@ -1,0 +1,1 @@
+"""The REST API and its stores. Knows the firewall, and nothing knows it."""

@@ -15,7 +15,7 @@ from rules_dsl import CODES, check_policy
 from rules_dsl.fields import FIELDS
 
 ROOT = Path(__file__).parent.parent
-PAGES_WRITTEN = sorted((ROOT / "docs").rglob("*.md")) + [ROOT / "README.md"]
+PAGES_WRITTEN = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
 each_page = pytest.mark.parametrize("path", PAGES_WRITTEN, ids=lambda path: str(path.relative_to(ROOT)))
 
 
