@@ -16,8 +16,8 @@ from judge.expressions import PAIRS
 from firewall import capture
 from firewall.capture import Frame
 from firewall.replay import EngineName, match, replay
+from rules_dsl import expression as ex
 from rules_dsl import parse_expression
-from rules_dsl.expression import FieldValue, operand_of, root_of, tests_of
 from rules_dsl.policy import Policy
 
 pytestmark = [
@@ -73,7 +73,7 @@ def test_match_selects_what_wireshark_selects(ours: str, theirs: str, engine: En
         pytest.skip("needs root")
     expression = parse_expression(ours)
     selected = set(match(expression, _frames(joined), engine, text=ours))
-    fields = {root.field.name for test in tests_of(expression) if isinstance(root := root_of(operand_of(test)), FieldValue)}
+    fields = {root.field.name for test in ex.tests_of(expression) if isinstance(root := ex.root_of(ex.operand_of(test)), ex.FieldValue)}
     differing = selected ^ _judged(joined, theirs)
     for difference in DIFFERENCES:
         if differing and any(name.startswith(difference.fields) for name in fields):
