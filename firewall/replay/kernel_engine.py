@@ -145,34 +145,21 @@ class KernelEngine:
 
     def _inject(self, packets: list[Arrival]) -> list[bytes]:
         reports = [b""] * len(packets)
-        write, taps, ethertype = os.write, self._taps, _ETHERTYPE
+        write, taps, v4, v6, join = os.write, self._taps, _ETHERTYPE[4], _ETHERTYPE[6], b"".join
         sequence = first = _FIRST_FRAME + self._sequence
         self._sequence += len(packets)
         for start in range(0, len(packets), DRAINED):
-            for ip, interface, _ in packets[start : start + DRAINED]:
-                write(taps[interface.name], b"".join((MAC, sequence.to_bytes(6), ethertype[ip[0] >> 4], ip)))
+            for ip, (name, _), _ in packets[start : start + DRAINED]:
+                write(taps[name], join((MAC, sequence.to_bytes(6), v4 if ip[0] < 0x60 else v6, ip)))
                 sequence += 1
-            self._collect(first, reports)
+            self._log.gather(first, reports)
         self._rounds += 1
-        end = (_END << 40) + self._rounds
+        end = ((_END << 40) + self._rounds).to_bytes(6)
         for _ in range(GATHERED):
-            write(self._end_tap, b"".join((MAC, end.to_bytes(6), _ETHERTYPE[4], _END_PACKET)))
-        assert self._collect(first, reports, end), "the kernel did not report the packets that end a batch"
+            write(self._end_tap, join((MAC, end, v4, _END_PACKET)))
+        others = self._log.gather(first, reports)
+        assert (end, b"end\0") in others, "the kernel did not report the packets that end a batch"
         return reports
-
-    def _collect(self, first: int, reports: list[bytes], end: int | None = None) -> bool:
-        """Adds to `reports` what the kernel has sent; `first` is the source address of the first packet. True if a packet with
-        the source address `end` was among it. Reports of earlier batches are passed over."""
-        count = len(reports)
-        ended = False
-        for mac, prefix in self._log.read():
-            index = int.from_bytes(mac) - first
-            if index < count:
-                if index >= 0:
-                    reports[index] += prefix
-            elif index + first == end:
-                ended = True
-        return ended
 
 
 def _install(generation: Generation, mark: int) -> None:

@@ -34,8 +34,8 @@ _MESSAGES_BYTES: Final = 16_384
 _HEAD = struct.Struct("=IH22xH").unpack_from
 """Length and type of a message, and the length of its second attribute, the prefix: behind the netlink header (16 bytes),
 nfgenmsg (4) and NFULA_PACKET_HDR (8)."""
-_ETHERNET_ADDRESS = struct.pack("=HH", 16, _ATTRIBUTE_HARDWARE_ADDRESS) + b"\0\6\0\0"
-"""What stands in front of an Ethernet address: attribute header, address length (big-endian), padding."""
+_ETHERNET_ADDRESS: Final = int.from_bytes(struct.pack("=HH", 16, _ATTRIBUTE_HARDWARE_ADDRESS) + b"\0\6\0\0")
+"""What stands in front of an Ethernet address: attribute header, address length (big-endian), padding; the 8 bytes as a number."""
 
 
 class LogUnavailableError(Exception):
@@ -53,7 +53,7 @@ class LogReader:
     `threshold` packets more that are logged. Raises LogUnavailableError."""
 
     def __init__(self, group: int, *, threshold: int = 1, receive_bytes: int = RECEIVE_BYTES) -> None:
-        self._mac_places: dict[tuple[int, int], int] = {}
+        self._mac_places: dict[int, int] = {}  # length of a message -> offset of the address
         try:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
         except OSError as error:
@@ -86,9 +86,13 @@ class LogReader:
     def read(self) -> list[tuple[bytes, bytes]]:
         """All reports that wait, oldest first: (6 bytes of source MAC address, prefix with its final NUL). Does not block.
 
-        Raises LogOverrunError where some were lost since the last call; the others are then gone too. (The kernel tells of a loss
-        once, and of no further one until everything has been read: net/netlink/af_netlink.c, netlink_overrun.)"""
-        reports: list[tuple[bytes, bytes]] = []
+        Raises LogOverrunError where some were lost since the last call; the others are then gone too."""
+        return self.gather(0, [])
+
+    def gather(self, first: int, prefixes: list[bytes]) -> list[tuple[bytes, bytes]]:
+        """As `read`, but the prefix of a report with the source address (as an integer) `first` + i is appended to `prefixes[i]`;
+        what is returned are the others, those of higher addresses. Reports of lower addresses are dropped."""
+        others: list[tuple[bytes, bytes]] = []
         receive = self._socket.recv
         overrun: OSError | None = None
         while True:
@@ -97,28 +101,35 @@ class LogReader:
             except BlockingIOError:
                 if overrun is not None:
                     raise LogOverrunError from overrun
-                return reports
+                return others
             except OSError as error:
+                # The kernel tells of a loss once, and of no further one until all has been read (net/netlink/af_netlink.c,
+                # netlink_overrun).
                 if error.errno != errno.ENOBUFS:
                     raise
                 overrun = error
                 continue
-            self._parse(data, reports)
+            self._parse(data, first, prefixes, others)
 
-    def _parse(self, data: bytes, reports: list[tuple[bytes, bytes]]) -> None:
-        """Appends the reports in one datagram of messages."""
-        places, add, at = self._mac_places, reports.append, 0
+    def _parse(self, data: bytes, first: int, prefixes: list[bytes], others: list[tuple[bytes, bytes]]) -> None:
+        """Sorts in the reports of one datagram of messages."""
+        places, count, at = self._mac_places, len(prefixes), 0
         end = len(data) - 30  # NLMSG_DONE, which ends a batch, is shorter than any report
+        number = int.from_bytes
+        origin = (_ETHERNET_ADDRESS << 48) + first
         while at <= end:
             length, kind, prefix_length = _HEAD(data, at)
-            if kind == _MESSAGE_PACKET:
-                # The same lengths mean the same layout; should they not, the bytes in front of the address say so.
-                place = at + places.get((length, prefix_length), 0)
-                if data[place - 8 : place] != _ETHERNET_ADDRESS:
-                    found = _layout(data, at, length)
-                    places[length, prefix_length] = found
-                    place = at + found
-                add((data[place : place + 6], data[at + 32 : at + 28 + prefix_length]))
+            # The same length means the same layout; should it not, the bytes in front of the address, compared with it, say so.
+            place = at + places.get(length, 8)
+            index = number(data[place - 8 : place + 6]) - origin
+            if 0 <= index < count:
+                prefixes[index] += data[at + 32 : at + 28 + prefix_length]
+            elif kind == _MESSAGE_PACKET:
+                if number(data[place - 8 : place]) != _ETHERNET_ADDRESS:
+                    places[length] = _layout(data, at, length)
+                    continue
+                if index >= 0:
+                    others.append((data[place : place + 6], data[at + 32 : at + 28 + prefix_length]))
             at += length + 3 & ~3
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, assert_never
 
@@ -117,18 +118,17 @@ def _frames_of(source: Path | Sequence[Frame]) -> Iterable[Frame]:
 def _batches(source: Path | Sequence[Frame]) -> Iterator[tuple[list[Frame], list[Arrival | NotIp]]]:
     """The frames, BATCH at a time, with their arrivals. What a damaged capture holds comes before its CaptureError."""
     frames: list[Frame] = []
-    arrivals: list[Arrival | NotIp] = []
-    try:
-        for frame in _frames_of(source):
-            frames.append(frame)
-            arrivals.append(arrival_of(frame))
-            if len(frames) == BATCH:
-                yield frames, arrivals
-                frames, arrivals = [], []
-    except CaptureError:
-        yield frames, arrivals
-        raise
-    yield frames, arrivals
+    coming = iter(_frames_of(source))
+    while True:
+        try:
+            frames.extend(islice(coming, BATCH))
+        except CaptureError:
+            yield frames, [arrival_of(frame) for frame in frames]
+            raise
+        if not frames:
+            return
+        yield frames, [arrival_of(frame) for frame in frames]
+        frames = []
 
 
 def _kernel(policy: Policy, source: Path | Sequence[Frame], options: Options) -> AbstractContextManager[Engine]:
