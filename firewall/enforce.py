@@ -10,13 +10,14 @@ import os
 import pwd
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from firewall.features import require_enforcement
 from firewall.generation import counter_name
 from firewall.kernel import Enforced, Kernel, Swept
+from firewall.pins import clear_dead
 from firewall.plan import Environment, Node, plan
 from firewall.render import render
 from firewall.sources import Sources, policy_from, read_sources, sources_of
@@ -185,11 +186,12 @@ def _settle(kernel: Kernel, state: State) -> tuple[Mapping[str, Enforced], tuple
 
 
 def sweep(*, state: State | None = None) -> tuple[Swept, tuple[str, ...]]:
-    """Clears away what killed changes left, in the kernel and (second) on disk."""
+    """Clears away what killed changes and replays left: in the kernel, and (second) on disk."""
     require_enforcement()
     state = state or State()
     with state.lock(), Kernel() as kernel:
-        return kernel.sweep(), _settle(kernel, state)[1]
+        swept = kernel.sweep()
+        return replace(swept, pins=(*swept.pins, *clear_dead())), _settle(kernel, state)[1]
 
 
 def status(*, state: State | None = None) -> tuple[TenantStatus, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from bpf.bpffs import is_mounted as mounted
 from bpf.bpffs import place as bpffs
 
-__all__ = ["Pins", "bpffs", "mounted", "namespace_inode"]
+__all__ = ["Pins", "bpffs", "clear_dead", "mounted", "namespace_inode"]
 
 _REVISION = re.compile(r"r(\d+)")
 
@@ -58,6 +58,36 @@ class Pins:
         """Removes all pins of the namespace."""
         shutil.rmtree(self.root, ignore_errors=True)
         _remove_empty(self.root.parent)
+
+
+def clear_dead() -> tuple[str, ...]:
+    """Removes the pins of network namespaces that are no more, which a killed replay leaves; returns their folders. A namespace
+    that is kept in a way not seen here (in another PID namespace, say) loses its pins, and its rules go on without."""
+    folders = [folder for folder in _folders(bpffs() / "mantlet") if folder.name.isdecimal()]
+    if not folders:
+        return ()
+    living = _living_namespaces()
+    gone = [folder for folder in folders if int(folder.name) not in living]
+    for folder in gone:
+        Pins(folder).clear()
+    return tuple(map(str, gone))
+
+
+_NAMESPACE = re.compile(r"net:\[(\d+)\]")
+
+
+def _living_namespaces() -> set[int]:
+    """Inodes of the network namespaces that a thread is in, that a process has open, or that are mounted somewhere."""
+    found = {int(inode) for inode in _NAMESPACE.findall(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))}
+    for pattern in ("[0-9]*/task/*/ns/net", "[0-9]*/fd/*"):
+        for link in Path("/proc").glob(pattern):
+            try:
+                target = _NAMESPACE.fullmatch(os.readlink(link))
+            except OSError:  # it has ended meanwhile
+                continue
+            if target:
+                found.add(int(target[1]))
+    return found
 
 
 def _folders(path: Path) -> tuple[Path, ...]:

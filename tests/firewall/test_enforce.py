@@ -257,6 +257,26 @@ def test_a_host_without_vlans_has_none(host: Host) -> None:
     assert host.wire.receiver.call(vlan_interfaces) == {}
 
 
+def test_a_sweep_takes_the_pins_of_dead_namespaces_only(host: Host) -> None:
+    host.apply(BLOCK_A)
+    script = (
+        "import os, signal, sys, rule_lab; from firewall.kernel import Kernel; from firewall.namespace import Namespace\n"
+        "rules = rule_lab.generation('acme', 1, (rule_lab.HandRule('r', '', rule_lab.constant('rule0', 0)),))\n"
+        "namespace = Namespace(); namespace.call(lambda: Kernel().install(rules)); print(namespace.inode, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    folders = [str(Path(rule_lab.__file__).parent), str(Path(enforce.__file__).parents[1])]
+    killed = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": ":".join(folders)}, capture_output=True, text=True, check=False
+    )
+    root = Pins.of(int(killed.stdout)).root
+    assert root.exists()
+    swept, _ = host.wire.receiver.call(enforce.sweep, state=host.store)
+    assert str(root) in swept.pins
+    assert not root.exists()
+    assert list(Pins.of(host.wire.receiver.inode).generations()) == [("acme", 1)]
+
+
 # -- what the machine must have
 
 
