@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from types import MappingProxyType
 
 from firewall.match import Key, Notation, PacketClass
@@ -67,6 +68,7 @@ _FARTHEST_BYTE = 255
 """Largest offset of a payload load (NFTA_PAYLOAD_OFFSET has 8 bits: net/netfilter/nft_payload.c)."""
 
 
+@cache
 def place_in(field: Field, packets: PacketClass) -> Bits | None:
     """The field's place in packets of this class; None where they do not have it."""
     return next((place for place in field.at if header_exists(place.header, packets)), None)
@@ -89,6 +91,7 @@ def header_exists(header: Header, packets: PacketClass) -> bool:
             return not packets.is_later_fragment
 
 
+@cache
 def load_of(field: Field, packets: PacketClass) -> Load | str:
     """How nft loads a field that lies as plain bits in packets of the class, or `ip.proto`, `meta.mark`; else why it cannot."""
     if field.name == "meta.mark":
@@ -132,6 +135,7 @@ def _fragment_load(field: Field, place: Bits) -> Load | str:
             return "nftables names no such bits of the fragment header"
 
 
+@lru_cache(maxsize=4096)
 def bits_load(header: Header, start: int, end: int, packets: PacketClass) -> Load | str:
     """Bits `start` to `end` (half-open) of a header as a raw load of the bytes that hold them, or why nft cannot."""
     first, last = start // 8, (end + 7) // 8

@@ -14,7 +14,7 @@ from bpf.image import ProgramImage
 from firewall.generation import TABLE, BpfMatch, BulkElements, Generation, counter_name, prefix_of
 from firewall.match import Conjunction, Key, Match, Notation, PacketClass
 from firewall.native import match_text, protocol_match, range_text
-from firewall.plan.model import MapStage, Plan, RuleStage, Stage, Term
+from firewall.plan.model import MOST_GUARDED, MapStage, Plan, RuleStage, Stage, Term
 from rules_dsl import expression as ex
 from rules_dsl.expression import Expression, Ranges
 from rules_dsl.policy import Action, Mode, Rule
@@ -150,6 +150,8 @@ class _Renderer:
         simple = [term for term in stage.terms if term.is_plain]
         guarded = [term for term in stage.terms if not term.is_plain and term.payload is None]
         deep = [term for term in stage.terms if term.payload is not None]
+        if len(guarded) > MOST_GUARDED:
+            guarded, deep = [], guarded + deep
         for term in simple:
             self.add(here, self.texts(term.matches), f"goto {end}")
         for number, term in enumerate(guarded):

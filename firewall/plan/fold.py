@@ -47,7 +47,7 @@ def fold(expression: Expression, packets: PacketClass, hook: Hook, environment: 
             case Xor(left, right):
                 return _exclusive(folded(left), folded(right))
             case _:
-                return _test(item, packets, hook, environment)
+                return fold_test(item, packets, hook, environment)
 
     return folded(expression)
 
@@ -99,7 +99,8 @@ def _exclusive(left: Expression, right: Expression) -> Expression:
 # -- tests -------------------------------------------------------------------------------------------------------------
 
 
-def _test(test: Test, packets: PacketClass, hook: Hook, environment: Environment) -> Expression:
+def fold_test(test: Test, packets: PacketClass, hook: Hook, environment: Environment) -> Expression:
+    """One test for packets of the class; the test itself where nothing is known of it."""
     root = ex.root_of(ex.operand_of(test))
     if isinstance(root, ex.BitSlice):
         return test if header_exists(root.header, packets) else FALSE

@@ -42,6 +42,11 @@ class Term:
         return not self.absent and self.payload is None
 
 
+MOST_GUARDED = 2
+"""Terms with absent conjunctions in a rule that must count once. Each is two more chains deep, and nft allows 16 in all
+(NFT_JUMP_STACK_SIZE); with more of them eBPF judges them as a whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuleStage:
     """One rule by itself."""

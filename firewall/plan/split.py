@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from firewall.match import Conjunction, Key, Match, PacketClass
 from firewall.native import native, protocol_match
-from firewall.plan.fold import conjunction, disjunction, fold, negation
-from firewall.plan.model import Environment, Term
+from firewall.plan.fold import conjunction, disjunction, fold, fold_test, negation
+from firewall.plan.model import MOST_GUARDED, Environment, Term
 from firewall.plan.normal import MOST_TERMS, Alternative, Literal, TooManyTermsError, alternatives
 from rules_dsl import expression as ex
-from rules_dsl.expression import Expression, Test
+from rules_dsl.expression import And, Expression, Test
 from rules_dsl.policy import Hook
 
 Refusal = Callable[[Test], str | None]
@@ -41,9 +41,14 @@ class Scene:
     hook: Hook
     environment: Environment
     refusal: Refusal
+    known: dict[Test, Conjunction | bool | str] = field(default_factory=dict, compare=False)
+    """Answers of `native`: the passes ask for the same test again and again."""
 
     def native(self, test: Test) -> Conjunction | bool | str:
-        return native(test, self.packets, self.environment.vlan_interfaces)
+        answer = self.known.get(test)
+        if answer is None:
+            answer = self.known[test] = native(test, self.packets, self.environment.vlan_interfaces)
+        return answer
 
     def literal(self, expression: Expression) -> Conjunction | bool | str:
         match expression:
@@ -59,8 +64,42 @@ def split(predicate: Expression, scene: Scene, *, once: bool) -> tuple[Split, ..
     `once`: a packet of several terms must count once. Then, and where the alternatives are too many for nft rules, eBPF may have to
     judge a predicate as a whole; the tests that it cannot judge make separate cases, of which a packet is in one at most. Raises
     UnenforceableError."""
+    quick = _plain_conjunction(predicate, scene)
+    if quick is not None:
+        return quick
     folded = _fold_native(fold(predicate, scene.packets, scene.hook, scene.environment), scene)
     return tuple(found for found in _cases(folded, (), scene, once) if found.terms)
+
+
+def _plain_conjunction(predicate: Expression, scene: Scene) -> tuple[Split, ...] | None:
+    """The split of a test, or of a conjunction of tests on different things, that nft matches all of; None for anything else.
+
+    It is what the passes below would make of it. Rules of this kind come by the ten thousand."""
+    matches: list[Match] = []
+    for test in predicate.items if isinstance(predicate, And) else (predicate,):
+        if isinstance(test, ex.Const | ex.Not | And | ex.Or | ex.Xor):
+            return None
+        folded = fold_test(test, scene.packets, scene.hook, scene.environment)
+        if isinstance(folded, ex.Const):
+            if not folded.value:
+                return ()
+            continue
+        if folded is not test:
+            return None
+        answer = native(test, scene.packets, scene.environment.vlan_interfaces)
+        if isinstance(answer, str):
+            return None
+        if answer is False:
+            return ()
+        if answer is not True:
+            matches += answer
+    if len({match.left for match in matches}) < len(matches):
+        return None
+    ordered = _ordered(matches)
+    if ordered is None:
+        return ()
+    terms = (Term(ordered),)
+    return (Split(terms, tuple(_reasons(terms, ()))),)
 
 
 def _cases(folded: Expression, given: Alternative, scene: Scene, once: bool) -> list[Split]:
@@ -81,7 +120,7 @@ def _cases(folded: Expression, given: Alternative, scene: Scene, once: bool) -> 
     else:
         terms = tuple(term for each in found if (term := _term(each, given, scene)) is not None)
         reasons = _reasons(terms, refused)
-    is_deep = terms is None or (once and len(terms) > 1 and any(term.payload and not term.whole for term in terms))
+    is_deep = terms is None or (once and _needs_cases(terms))
     if not is_deep:
         assert terms is not None
         return [Split(terms, tuple(reasons))]
@@ -99,6 +138,15 @@ def _cases(folded: Expression, given: Alternative, scene: Scene, once: bool) -> 
         rest = _mapped(folded, lambda test, value=value: ex.Const(value) if test == unjudged else test)  # type: ignore[misc]
         cases += _cases(rest, (*given, Literal(unjudged, value)), scene, once)
     return cases
+
+
+def _needs_cases(terms: tuple[Term, ...]) -> bool:
+    """Whether eBPF would have to judge terms as a whole that it cannot judge."""
+    if len(terms) == 1:
+        return False
+    guarded = sum(1 for term in terms if term.absent and term.payload is None)
+    whole = [term for term in terms if term.payload is not None or (term.absent and guarded > MOST_GUARDED)]
+    return any(term.whole is None for term in whole)
 
 
 _MOST_CASE_TESTS = 5
