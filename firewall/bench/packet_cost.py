@@ -154,15 +154,16 @@ def _passed() -> int:
         return next(counter.packets for counter in kernel.counters("survivors") if counter.name == "passed")
 
 
-def table(base: float, sets: Sequence[tuple[int, Sequence[Cost]]]) -> Iterator[str]:
-    """Rows of text: contenders down, rule counts across, each cell the median with its spread, and the ratio to Mantlet's."""
-    yield f"{'nanoseconds added a packet':<26}" + "".join(f"{count:>11,} rules      " for count, _ in sets)
-    for name in [cost.contender for cost in sets[0][1]]:
+def table(sets: Sequence[tuple[int, float, Sequence[Cost]]]) -> Iterator[str]:
+    """Rows of text from (rules, empty rule set, costs): contenders down, rule counts across; each cell has the median with half its
+    spread, and the ratio to Mantlet's."""
+    yield f"{'nanoseconds added a packet':<26}" + "".join(f"{count:>15,} rules" for count, _, _ in sets)
+    for name in [cost.contender for cost in sets[0][2]]:
         cells = []
-        for _, costs in sets:
-            own = next(cost for cost in costs if cost.contender == name)
-            mantlet = next(cost for cost in costs if cost.contender == "mantlet")
-            ratio = f"{own.added / mantlet.added:8.1f}x" if mantlet.added > 0 else "        -"
-            cells.append(f"{own.added:9,.0f} ±{(own.highest - own.lowest) / 2:<4,.0f}{ratio}")
-        yield f"{name:<26}" + "  ".join(cells)
-    yield f"(an empty rule set takes {base:,.0f} ns a packet here)"
+        for _, _, costs in sets:
+            by_name = {cost.contender: cost for cost in costs}
+            own, ours = by_name[name], by_name["mantlet"]
+            ratio = f"{own.added / ours.added:.1f}x" if ours.added > 0 else "-"
+            cells.append(f"{own.added:7,.0f} ±{(own.highest - own.lowest) / 2:<5,.0f}{ratio:>6}")
+        yield f"{name:<26}" + " ".join(cells)
+    yield "an empty rule set takes " + ", ".join(f"{base:,.0f}" for _, base, _ in sets) + " ns a packet in these runs"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 
+from firewall.cli.benchmarks import register as add_benchmarks
 from firewall.cli.commands import Commands
 from firewall.cli.compiling import register as add_compiling
 from firewall.cli.enforcing import register as add_enforcing
@@ -12,7 +13,7 @@ from firewall.cli.host import register as add_host
 from firewall.cli.language import register as add_language
 from firewall.cli.replaying import register as add_replaying
 
-GROUPS = (add_language, add_compiling, add_replaying, add_enforcing, add_host)
+GROUPS = (add_language, add_compiling, add_replaying, add_enforcing, add_host, add_benchmarks)
 """In the order of the help."""
 
 
