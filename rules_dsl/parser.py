@@ -7,9 +7,12 @@ reductions, in their order) is kept and repeated with the lexemes of every furth
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from functools import cache
-from importlib import resources
+from importlib.util import cache_from_source
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +76,25 @@ def _grammar() -> tuple[Lark, _Recorder]:
     from lark import Lark  # noqa: PLC0415
 
     recorder = _Recorder()
-    text = resources.files("rules_dsl").joinpath("grammar.lark").read_text(encoding="utf-8")
-    lark = Lark(text, parser="lalr", lexer="contextual", start=["expression", "statement"], transformer=recorder)
+    path = Path(__file__).with_name("grammar.lark")
+    lark = Lark(
+        path.read_text(encoding="utf-8"),
+        parser="lalr",
+        lexer="contextual",
+        start=["expression", "statement"],
+        transformer=recorder,
+        cache=_tables_file(path) or False,
+    )
     return lark, recorder
+
+
+def _tables_file(grammar: Path) -> str | None:
+    """Where Lark may keep the tables that it makes of the grammar (100 ms of work): beside the modules' bytecode, which is written and
+    trusted under the same conditions. Lark itself checks that they were made of this grammar by this version."""
+    path = Path(cache_from_source(str(grammar.with_suffix(".py")))).with_suffix(".tables")
+    if path.exists() or (not sys.dont_write_bytecode and os.access(path.parent, os.W_OK)):
+        return str(path)
+    return None
 
 
 _shapes: dict[tuple[str, tuple[str, ...]], tuple[Step, ...]] = {}
