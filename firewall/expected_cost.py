@@ -36,9 +36,11 @@ class Cost:
     """Of those, nanoseconds a payload byte."""
 
     def __str__(self) -> str:
-        parts = [f"{self.native:.0f} ns"]
-        if self.program:
-            parts.append(f"{self.program:.0f} ns where the native part holds")
+        if not self.program:
+            return f"{self.native:.0f} ns"
+        parts = [f"{self.program:.0f} ns"]
+        if self.native:
+            parts = [f"{self.native:.0f} ns", f"{self.program:.0f} ns where the native part holds"]
         if self.per_byte:
             parts.append(f"{self.per_byte:.1f} ns a payload byte")
         return " + ".join(parts)

@@ -80,7 +80,8 @@ def _choices(plan: Plan, index: int) -> Iterator[tuple[str, tuple[str, ...]]]:
 def _choice(plan: Plan, packets: PacketClass, index: int) -> tuple[str, ...]:
     stage = stage_of(plan, packets, index)
     if stage is None:
-        return tuple(omission.reason for omission in plan.omissions if omission.packets is packets and omission.index == index)
+        reasons = (omission.reason for omission in plan.omissions if omission.packets is packets and omission.index == index)
+        return tuple(reason.removesuffix(f" ({packets.value})") for reason in reasons)
     return (*stage.reasons, f"expected cost: {cost_of(stage)}")
 
 

@@ -91,7 +91,10 @@ def test_colour_on_a_terminal_unless_told_otherwise(environment: dict[str, str],
     here, there = pty.openpty()
     base = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
     subprocess.run(
-        [sys.executable, "-m", "firewall", "fields", "tcp.flags.syn"], stdout=there, check=True, env={**base, "TERM": "xterm", **environment}
+        [sys.executable, "-m", "firewall", "fields", "tcp.flags.syn"],
+        stdout=there,
+        check=True,
+        env={**base, "TERM": "xterm", **environment},
     )
     os.close(there)
     out = os.read(here, 65536).decode()
