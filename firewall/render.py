@@ -15,6 +15,7 @@ from firewall.generation import TABLE, BpfMatch, BulkElements, Generation, count
 from firewall.match import Conjunction, Key, Match, Notation, PacketClass
 from firewall.native import match_text, protocol_match, range_text
 from firewall.plan.model import MOST_GUARDED, MapStage, Plan, RuleStage, Stage, Term
+from firewall.plan.transport_tree import Branch, Leaf, address_keys, transport_tree
 from rules_dsl import expression as ex
 from rules_dsl.expression import Expression, Ranges
 from rules_dsl.policy import Action, Mode, Rule
@@ -106,7 +107,10 @@ class _Renderer:
             case RuleStage():
                 self.rule(chain, stage, packets)
             case MapStage():
-                self.verdict_map(chain, stage)
+                if stage.is_odd:
+                    self.odd_map(chain, stage)
+                else:
+                    self.verdict_map(chain, stage)
             case _:
                 assert_never(stage)
 
@@ -171,12 +175,16 @@ class _Renderer:
             self.payload(step, stage, ex.Or(tuple(whole for whole in wholes if whole is not None)), end)
 
     def payload(self, chain: str, stage: RuleStage, predicate: Expression, end: str) -> None:
+        self.match(chain, predicate, end, stage.rule, stage.index)
+
+    def match(self, chain: str, predicate: Expression, target: str, rule: Rule, index: int, *, goto: bool = True) -> None:
+        """Packets for which `predicate` holds go from `chain`, behind its other rules, to `target`."""
         program = self.programs.get(predicate)
         if program is None:
-            name = f"rule{stage.index}_{len(self.programs)}"  # bpffs keeps names with a dot for itself
-            program = compile_program(name, predicate, source=f"{stage.rule.name}: {stage.rule.expression}")
+            name = f"rule{index}_{len(self.programs)}"  # bpffs keeps names with a dot for itself
+            program = compile_program(name, predicate, source=f"{rule.name}: {rule.expression}")
             self.programs[predicate] = program
-        self.matches.append(BpfMatch(program, chain, end, True, stage.rule.name, stage.rule.name))
+        self.matches.append(BpfMatch(program, chain, target, goto, rule.name, rule.name))
 
     def texts(self, matches: Conjunction) -> str:
         return " ".join(match_text(match, self.set_of(match)) for match in matches)
@@ -208,9 +216,30 @@ class _Renderer:
         header = _PORT_HEADERS.get(stage.protocol, "th") if stage.protocol is not None else "th"
         left = " . ".join(_KEY_WORDS[key].format(version=version, header=header) for key in stage.keys)
         protocol = "" if stage.protocol is None else match_text(protocol_match(stage.protocol))
-        names = [rule.name for _, rule in stage.members]
-        comment = ", ".join(names) if len(names) < 4 else f"{names[0]} ... {names[-1]} ({len(names)} rules)"
-        self.add(chain, protocol, self.texts(stage.fixed), f"{left} vmap @{self.map_of(stage)}", comment=comment)
+        self.add(chain, protocol, self.texts(stage.fixed), f"{left} vmap @{self.map_of(stage)}", comment=names_of(stage))
+
+    def odd_map(self, chain: str, stage: MapStage) -> None:
+        """A map of which eBPF must ask the protocol and the ports; its addresses are looked up behind that."""
+        base = f"map{stage.members[0][0]}.{PacketClass.IP6_ODD.value}"
+        step = self.new_chain(base)
+        self.add(chain, self.texts(stage.fixed), f"jump {step}", comment=names_of(stage))
+        self.branch(step, transport_tree(stage), stage)
+
+    def branch(self, chain: str, branch: Branch, stage: MapStage) -> None:
+        rules = dict(stage.members)
+        for number, (test, way) in enumerate(branch.ways):
+            if isinstance(way, Leaf) and not address_keys(stage):
+                index = way.elements[0].index
+                self.match(chain, test, self.end(index, rules[index]), rules[index], index)
+                continue
+            index, rule = stage.members[0]
+            target = self.new_chain(f"{chain.removeprefix(self.prefix + '.')}.{number}")
+            self.match(chain, test, target, rule, index, goto=False)
+            if isinstance(way, Branch):
+                self.branch(target, way, stage)
+            else:
+                members = tuple((each, rules[each]) for each in dict.fromkeys(element.index for element in way.elements))
+                self.verdict_map(target, MapStage(members, (), address_keys(stage), None, way.elements, stage.addresses, stage.reasons))
 
     def map_of(self, stage: MapStage) -> str:
         """The name of the stage's map; stages of the same elements share one."""
@@ -286,6 +315,12 @@ _TURNINGS = (
 )
 """From a chain of packets to that of a special class: the match, and why. A later fragment behind AH is odd, one that states
 another extension header behind it is a later fragment: hence the order."""
+
+
+def names_of(stage: MapStage) -> str:
+    """The names of a map's rules, in a few words."""
+    names = [rule.name for _, rule in stage.members]
+    return ", ".join(names) if len(names) < 4 else f"{names[0]} ... {names[-1]} ({len(names)} rules)"
 
 
 def safe_comment(text: str) -> str:

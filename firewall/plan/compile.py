@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from bpf import refusal
 from firewall.match import PacketClass
-from firewall.plan.merge import merge
-from firewall.plan.model import ClassPlan, Environment, Omission, Plan, RuleStage
+from firewall.plan.merge import is_boxes, merge
+from firewall.plan.model import ClassPlan, Environment, MapStage, Omission, Plan, RuleStage, Stage
 from firewall.plan.split import Scene, UnenforceableError, split
+from firewall.plan.transport_tree import asks_transport
 from rules_dsl import expression as ex
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError
 from rules_dsl.expression import Test
@@ -17,37 +19,68 @@ from rules_dsl.policy import Action, Mode, Policy, Rule
 
 def plan(policy: Policy, environment: Environment) -> Plan:
     """What runs where for `policy`. Raises DiagnosticError (E09xx) with all that cannot be enforced."""
-    diagnostics = enforceable(policy)
-    classes: list[ClassPlan] = []
-    omissions: list[Omission] = []
-    refused = {diagnostic.span for diagnostic in diagnostics}
-    for packets in PacketClass:
-        scene = Scene(packets, policy.hook, environment, refusal)
+    planning = _Planning(policy, environment, enforceable(policy))
+    classes = tuple(planning.of_class(packets) for packets in PacketClass)
+    if planning.diagnostics:
+        raise DiagnosticError(tuple(sorted(planning.diagnostics, key=lambda diagnostic: diagnostic.span.start)))
+    return Plan(policy, environment, classes, tuple(planning.omissions))
+
+
+ODD_REASON = "payload: nftables does not find this packet's transport header, so eBPF asks for protocol and ports"
+
+
+class _Planning:
+    """The passes over one policy, class by class, and what they find on the way."""
+
+    def __init__(self, policy: Policy, environment: Environment, diagnostics: list[Diagnostic]) -> None:
+        self.diagnostics = diagnostics
+        self.omissions: list[Omission] = []
+        self._policy, self._environment = policy, environment
+        self._refused = {diagnostic.span for diagnostic in diagnostics}
+        self._boxes: dict[int, RuleStage] = {}
+        """Rules of IPv6 that ask for addresses, protocol and ports alone, by index."""
+
+    def of_class(self, packets: PacketClass) -> ClassPlan:
+        scene = Scene(packets, self._policy.hook, self._environment, refusal)
         stages: list[RuleStage] = []
-        ended_by: Rule | None = None
-        for index, rule in enumerate(policy.rules):
-            if rule.mode is Mode.DISABLED or rule.span in refused:
-                omissions.append(Omission(packets, index, "disabled"))
+        borrowed: set[int] = set()
+        for index, rule in enumerate(self._policy.rules):
+            if rule.mode is Mode.DISABLED or rule.span in self._refused:
+                self.omissions.append(Omission(packets, index, "disabled"))
                 continue
-            if ended_by is not None:
-                omissions.append(Omission(packets, index, f"never reached: {ended_by.name!r} above takes every packet"))
+            if packets is PacketClass.IP6_ODD and index in self._boxes:
+                found = [self._boxes[index]]
+                borrowed.add(index)
+            else:
+                found = self._split(index, rule, scene)
+            if not found:
+                self.omissions.append(Omission(packets, index, f"never true for these packets ({packets.value})"))
                 continue
-            try:
-                cases = split(rule.predicate, scene, once=not rule.ends)
-            except UnenforceableError as error:
-                refused.add(rule.span)
-                diagnostics.append(Diagnostic(error.code, str(error), rule.span, help=error.help_line))
-                continue
-            if not cases:
-                omissions.append(Omission(packets, index, f"never true for these packets ({packets.value})"))
-                continue
-            stages += [RuleStage(index, rule, case.terms, case.reasons) for case in cases]
-            if rule.ends and any(term.is_plain and not term.matches for case in cases for term in case.terms):
-                ended_by = rule
-        classes.append(ClassPlan(packets, merge(stages)))
-    if diagnostics:
-        raise DiagnosticError(tuple(sorted(diagnostics, key=lambda diagnostic: diagnostic.span.start)))
-    return Plan(policy, environment, tuple(classes), tuple(omissions))
+            stages += found
+            if packets is PacketClass.IP6 and len(found) == 1 and is_boxes(found[0]):
+                self._boxes[index] = found[0]
+            if rule.ends and any(term.is_plain and not term.matches for stage in found for term in stage.terms):
+                never = f"never reached: {rule.name!r} above takes every packet"
+                self.omissions += [Omission(packets, below, never) for below in range(index + 1, len(self._policy.rules))]
+                break
+        merged: list[Stage] = []
+        for stage in merge(stages):
+            if isinstance(stage, RuleStage) and stage.index in borrowed:
+                merged += self._split(stage.index, stage.rule, scene)
+            elif isinstance(stage, MapStage) and packets is PacketClass.IP6_ODD and asks_transport(stage):
+                merged.append(replace(stage, is_odd=True, reasons=(*stage.reasons, ODD_REASON)))
+            else:
+                merged.append(stage)
+        return ClassPlan(packets, tuple(merged))
+
+    def _split(self, index: int, rule: Rule, scene: Scene) -> list[RuleStage]:
+        try:
+            cases = split(rule.predicate, scene, once=not rule.ends)
+        except UnenforceableError as error:
+            self._refused.add(rule.span)
+            self.diagnostics.append(Diagnostic(error.code, str(error), rule.span, help=error.help_line))
+            return []
+        return [RuleStage(index, rule, case.terms, case.reasons) for case in cases]
 
 
 def enforceable(policy: Policy) -> list[Diagnostic]:

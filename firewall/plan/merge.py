@@ -50,6 +50,19 @@ def merge(stages: Sequence[RuleStage]) -> tuple[Stage, ...]:
     return tuple(merged)
 
 
+def is_boxes(stage: RuleStage) -> bool:
+    """Whether the rule ends, and asks for nothing but what can be keys and what any IPv6 packet has in one place."""
+    return stage.rule.ends and all(
+        term.is_plain
+        and all(not match.negated if match.key is Key.PROTOCOL else match.key or _is_in_ipv6_header(match) for match in term.matches)
+        for term in stage.terms
+    )
+
+
+def _is_in_ipv6_header(match: Match) -> bool:
+    return match.protocol is None and match.notation is not Notation.EXISTS and not match.left.startswith("frag ")
+
+
 def _candidate(stage: RuleStage) -> _Candidate | None:
     if not stage.rule.ends:
         return None

@@ -83,6 +83,8 @@ class MapStage:
     addresses: Notation
     """How its addresses are written; NUMBER where it has none."""
     reasons: tuple[str, ...]
+    is_odd: bool = False
+    """nftables cannot load the protocol and the ports that are keys: eBPF asks for them (`transport_tree`)."""
 
     @property
     def is_interval(self) -> bool:

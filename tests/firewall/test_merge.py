@@ -199,6 +199,13 @@ def rule_of_shape(rng: random.Random, shape: int) -> Expression:
             return And((IsTrue(FIELDS["tcp.flags.syn"]), some_port(rng, "tcp.dstport"), some_port(rng, "tcp.srcport")))
 
 
+def odd(rng: random.Random, protocol: int, data: bytes) -> tuple[int, bytes]:
+    """Behind an authentication header, or behind two extension headers of which the first says fragment."""
+    if rng.random() < 0.5:
+        return 51, bytes([protocol, 4, 0, 0]) + bytes(20) + data
+    return 44, bytes([60, 0, 0, rng.choice((0, 1, 8)), 0, 0, 0, 0]) + bytes([protocol, 0, 1, 4, 0, 0, 0, 0]) + data
+
+
 def random_header_packet(rng: random.Random) -> bytes:
     ports = rng.choice(PORTS), rng.choice(PORTS)
     protocol, data = (6, tcp(*ports, flags=rng.choice((2, 16)))) if rng.random() < 0.5 else (17, udp(*ports))
@@ -208,6 +215,8 @@ def random_header_packet(rng: random.Random) -> bytes:
         fragment = rng.choice((0, 0, 0, 0x2000, 1))
         source, destination = rng.choice(V4_ADDRESSES), rng.choice(V4_ADDRESSES)
         return ipv4(data, protocol, fragment=fragment, src=source, dst=destination)
+    if rng.random() < 0.3:
+        protocol, data = odd(rng, protocol, data)
     return ipv6(data, protocol, src=rng.choice(V6_ADDRESSES), dst=rng.choice(V6_ADDRESSES))
 
 
@@ -228,3 +237,30 @@ def test_maps_in_the_kernel_decide_as_the_reference_does() -> None:
                 data = random_header_packet(rng)
                 names = [rules.rules[int(prefix)].name for prefix in lab.send(data) if prefix != "default"]
                 assert names == [rule.name for rule in matched(rules, Packet(data, Place("mantlet0")))], data.hex()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="kernel tests need root")
+@pytest.mark.parametrize("both", [False, True])
+def test_many_ports_behind_odd_headers_take_few_programs(both: bool) -> None:
+    """More ports than programs: digit by digit, and still the right rule."""
+    rng = random.Random(5)
+    ports = [*PORTS, *(rng.randrange(65536) for _ in range(150))]
+    predicates: list[Expression] = []
+    for port in ports:
+        test = number(rng.choice(("tcp.dstport", "udp.dstport")), port)
+        other = number(f"{test.operand.field.name[:3]}.srcport", rng.choice(PORTS))  # type: ignore[union-attr]
+        predicates.append(And((test, other)) if both else test)
+    rules = policy(predicates)
+    generation = render(plan(rules, Environment()), 1, observe=GROUP)
+    assert len(generation.programs) < len(predicates) * (2 if both else 1)
+    with KernelLab() as lab:
+        lab.install(generation)
+        for _ in range(600):
+            aimed = rng.choice(predicates)
+            destination = (aimed.items[0] if isinstance(aimed, And) else aimed).ranges[0][0]  # type: ignore[union-attr]
+            source = aimed.items[1].ranges[0][0] if isinstance(aimed, And) else 1  # type: ignore[union-attr]
+            protocol, data = rng.choice(((6, tcp(source, destination)), (17, udp(source, destination))))
+            following, rest = odd(rng, protocol, data[: rng.choice((4, 4, 3, 2, 20))])
+            packet = ipv6(rest, following)
+            names = [rules.rules[int(prefix)].name for prefix in lab.send(packet) if prefix != "default"]
+            assert names == [rule.name for rule in matched(rules, Packet(packet, Place("mantlet0")))], packet.hex()
