@@ -1,13 +1,13 @@
 """Dispatch: from what a tenant protects to its chain, in the table's base chains and their verdict maps.
 
 For each hook H that a tenant asks for: a base chain `H.base`, verdict maps `H.v4`, `H.v6`, `H.if` and `H.mark`, and the chain
-`H.all` for the tenant that protects everything. An element (or the rule in `H.all`) jumps to the tenant's chain, named as the
-tenant. The first claim that fits wins, in the order v4, v6, if, mark, all."""
+`H.all` for the tenant that protects everything; the base chain asks those of them that hold something. An element (or the rule in
+`H.all`) jumps to the tenant's chain, named as the tenant. The first claim that fits wins, in the order v4, v6, if, mark, all."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
@@ -98,8 +98,9 @@ def map_name(hook: Hook, kind: Kind) -> str:
     return f"{hook.value}.{kind.value}"
 
 
-def base_nft(hook: Hook) -> str:
-    """The base chain of a hook with its maps, as nft commands. What stands already stays; the base chain's rules are made anew."""
+def base_nft(hook: Hook, kinds: Collection[Kind]) -> str:
+    """The base chain of a hook with its maps, as nft commands. What stands already stays; the base chain's rules are made anew: a
+    look-up for each of `kinds` and no other, since a look-up costs its time in an empty map too. Each has its kind as comment."""
     interface = "oifname" if hook is Hook.OUTPUT else "iifname"  # an outgoing packet has come by no interface
     selectors = {Kind.V4: "ip daddr", Kind.V6: "ip6 daddr", Kind.INTERFACE: interface, Kind.MARK: "meta mark"}
     chain = base_chain(hook)
@@ -110,13 +111,17 @@ def base_nft(hook: Hook) -> str:
     lines.append(f"add chain inet {TABLE} {map_name(hook, Kind.ALL)}")
     lines.append(f"add chain inet {TABLE} {chain} {{ type filter hook {hook.value} priority {PRIORITY}; policy accept; }}")
     lines.append(f"flush chain inet {TABLE} {chain}")
-    lines += [f"add rule inet {TABLE} {chain} {selector} vmap @{map_name(hook, kind)}" for kind, selector in selectors.items()]
-    lines.append(f"add rule inet {TABLE} {chain} jump {map_name(hook, Kind.ALL)}")
+    for kind in Kind:
+        if kind in kinds:
+            look_up = f"{selectors[kind]} vmap @" if kind in selectors else "jump "
+            lines.append(f'add rule inet {TABLE} {chain} {look_up}{map_name(hook, kind)} comment "{kind.value}"')
     return "\n".join(lines) + "\n"
 
 
-BASE_RULES = len(Kind)
-"""Rules of a whole base chain."""
+def base_kinds(kernel: Netlink, hook: Hook) -> frozenset[Kind]:
+    """The kinds that the base chain of a hook looks up; empty where it does not stand."""
+    comments = {rule.comment for rule in kernel.rules(TABLE, base_chain(hook))}
+    return frozenset(kind for kind in Kind if kind.value in comments)
 
 
 def remove_base(hook: Hook) -> Iterator[Message]:

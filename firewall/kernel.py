@@ -15,7 +15,7 @@ from typing import Self
 from bpf.bpffs import make_directory
 from bpf.program import load
 from firewall import dispatch, netlink, nft
-from firewall.dispatch import Claim, Dispatched
+from firewall.dispatch import Claim, Dispatched, Kind
 from firewall.generation import TABLE, Generation, prefix_of
 from firewall.grace import grace_period
 from firewall.netlink import Counter, Message, Netlink, NetlinkError, Verdict
@@ -161,8 +161,7 @@ class Kernel:
 
     def _build(self, generation: Generation) -> None:
         """Puts the generation into the kernel; no packet meets it yet."""
-        if not self._base_stands(generation.hook):
-            nft.run(dispatch.base_nft(generation.hook))
+        self._widen_base(generation)
         try:
             nft.run(generation.nft)
         except nft.NftError as error:
@@ -182,8 +181,23 @@ class Kernel:
             messages += netlink.add_elements(TABLE, bulk.set_name, elements)
         self._transact(generation, messages)
 
-    def _base_stands(self, hook: Hook) -> bool:
-        return len(self._netlink.rules(TABLE, dispatch.base_chain(hook))) == dispatch.BASE_RULES
+    def _widen_base(self, generation: Generation) -> None:
+        """The base chain of the hook looks up what the generation will claim, besides what it looks up already."""
+        hook = generation.hook
+        wanted = {claim.kind for claim in dispatch.claims(hook, generation.protect)}
+        standing = dispatch.standing(self._netlink, self._netlink.chains(TABLE))
+        wanted |= {entry.claim.kind for entry in standing if entry.claim.hook is hook}
+        if wanted - dispatch.base_kinds(self._netlink, hook):
+            nft.run(dispatch.base_nft(hook, wanted))
+
+    def _narrow_bases(self, dispatched: Iterable[Dispatched]) -> None:
+        """The base chains look up nothing that holds no claim."""
+        used: dict[Hook, set[Kind]] = {}
+        for entry in dispatched:
+            used.setdefault(entry.claim.hook, set()).add(entry.claim.kind)
+        for hook, kinds in used.items():
+            if dispatch.base_kinds(self._netlink, hook) - kinds:
+                nft.run(dispatch.base_nft(hook, kinds))
 
     def _flip(self, generation: Generation) -> None:
         """The one transaction by which the tenant's packets go to the new generation."""
@@ -237,6 +251,7 @@ class Kernel:
             if stood:
                 self._netlink.transact([netlink.delete_table(TABLE)])
             return Swept(chains, sets, counters, pins)
+        self._narrow_bases(dispatched)
         hooks = {entry.claim.hook for entry in dispatched}
         idle = tuple(hook for hook in Hook if hook not in hooks and dispatch.base_chain(hook) in chains)
         gone_chains = tuple(name for name in chains if _stray(name, live))
