@@ -8,7 +8,7 @@ from rules_dsl.checking import MAX_LENGTH, TYPE_WORDS, Context, Left
 from rules_dsl.expression import BitSlice, FieldValue, Folded, Length, Substring
 from rules_dsl.fields import BY_NAME, FIELDS, Header, Type
 from rules_dsl.literals import LiteralError
-from rules_dsl.suggestions import did_you_mean
+from rules_dsl.suggestions import PROTOCOLS, did_you_mean
 from rules_dsl.syntax import Call, Every, FieldName, Node, Text, Word
 
 TESTS = {
@@ -77,6 +77,9 @@ def _field(context: Context, node: FieldName) -> Left | None:
     if field is None:
         name_place = (node.start, node.start + len(node.name))
         help = did_you_mean(node.name, BY_NAME)
+        protocol = node.name.partition(".")[0]
+        if protocol in PROTOCOLS:
+            help = f"{protocol} is not dissected yet: look into udp.payload or tcp.payload (contains, starts_with, bit_slice)"
         if node.name in TESTS or node.name in VALUES:
             help = f"a function is called: {(TESTS | VALUES)[node.name]}"
         context.error("E0201", f"there is no field `{node.name}`", name_place, "unknown field", help=help)

@@ -6,7 +6,7 @@ from rules_dsl import checker_values as values
 from rules_dsl.checking import TYPE_WORDS, Context, Left, place_of
 from rules_dsl.expression import And, Const, Expression, FieldValue, InAddresses, Not, Or
 from rules_dsl.fields import FIELDS, Type
-from rules_dsl.geo import Addresses, Geo
+from rules_dsl.geo import Addresses, Geo, is_country
 from rules_dsl.syntax import Comparison, ListName, Operator, SetOf, Word
 
 GEO_FIELDS = {
@@ -84,7 +84,7 @@ def _countries(context: Context, left: Left, node: Comparison, geo: Geo) -> Addr
     if wanted is None:
         return None
     for code in wanted:
-        if not (len(code) == 2 and code.isalpha() and code.isupper()):
+        if not is_country(code):
             help = "a country is two capital letters (ISO 3166-1 alpha-2)"
             context.error("E0203", f"{code.decode(errors='replace')!r} is no country code", place_of(right), help=help)
             return None

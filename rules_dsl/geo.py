@@ -7,6 +7,7 @@ asn may be empty. What no line names is unknown: the country and asn fields are 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +49,11 @@ class Geo:
     def in_systems(self, passes: Callable[[int], bool]) -> Addresses:
         """The addresses whose autonomous system number passes."""
         return _union(ranges for number, ranges in self.systems.items() if passes(number))
+
+
+def is_country(code: bytes) -> bool:
+    """Two capital letters, or a letter and a digit: who makes such tables writes T1 for Tor and the like."""
+    return re.fullmatch(rb"[A-Z][A-Z0-9]", code) is not None
 
 
 def _union(parts: Iterable[Addresses]) -> Addresses:
@@ -101,7 +107,7 @@ def _row(row: list[str]) -> tuple[int, int, int, bytes, int | None]:
     if len(row) != 3:
         raise LiteralError("E0605", f"a line has three columns, and this one has {len(row)}", 0, 0, "network,country,asn")
     version, low, high = literals.address_range(row[0])
-    if row[1] and not (len(row[1]) == 2 and row[1].isascii() and row[1].isalpha() and row[1].isupper()):
+    if row[1] and not is_country(row[1].encode()):
         raise LiteralError("E0605", f"`{row[1]}` is no country code", 0, 0, "two capital letters (ISO 3166-1 alpha-2): DE")
     system = literals.number(row[2].removeprefix("AS")) if row[2] else None
     if system is not None and system >= 1 << 32:

@@ -30,6 +30,9 @@ from rules_dsl.syntax import (
     TenantStatement,
 )
 
+MAX_FOUND = 200
+"""Diagnostics after which a run ends: who has made so many has made one of them often."""
+
 
 def parse_piece(source: Source, piece: Piece, limits: Limits, found: list[Diagnostic]) -> tuple[Statement, Gathered] | None:
     """A statement and its parts (offsets from the piece's start), or None: then what is wrong goes to `found`."""
@@ -68,6 +71,8 @@ def _checked(
     for piece in pieces(source.text):
         (rules if piece.word in RULE_WORDS else tests if piece.word == "expect" else first).append(piece)
     for piece in (*first, *rules, *tests):
+        if len(found) >= MAX_FOUND:
+            break
         parsed = parse_piece(source, piece, limits, found)
         if parsed is None:
             continue

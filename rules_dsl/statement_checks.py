@@ -91,8 +91,9 @@ class PolicyChecks:
 
     def policy(self) -> Policy:
         """The policy; of use where no error was found."""
-        self._warn_unused()
-        self._warn_unreachable()
+        if not self.context.found:
+            self._warn_unused()
+            self._warn_unreachable()
         protect = Protect() if self.all_traffic else Protect(merged(self.v4), merged(self.v6), tuple(self.interfaces), tuple(self.marks))
         return Policy(
             tenant=self.once["tenant"].value if "tenant" in self.once else self._tenant_of_file(),

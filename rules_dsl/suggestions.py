@@ -17,6 +17,12 @@ _SHORT = 4
 """Letters of a word in which one slip changes much."""
 
 
+PROTOCOLS = frozenset(
+    {"dns", "tls", "http", "http2", "quic", "ssh", "ntp", "stun", "dhcp", "snmp", "tftp", "memcached", "ssdp", "rtp", "bittorrent", "sip"}
+)  # fmt: skip
+"""Protocols whose fields Wireshark has, and which no dissector of ours reads yet."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The one of `known` that `word` was most probably meant to be, or None."""
     # Loaded where something is wrong already: a good text does not pay for it.
