@@ -22,6 +22,7 @@ from firewall.generation import TABLE, Generation
 from firewall.kernel import Kernel
 from firewall.namespace import Namespace, NamespaceError
 from firewall.netlink import NetlinkError
+from firewall.pins import Pins
 from firewall.plan import Environment, Node, plan
 from firewall.render import render
 from firewall.replay.admission import repair_checksum
@@ -40,6 +41,9 @@ GATHERED: Final = 64
 
 DRAINED: Final = 512
 """Frames after which waiting reports are read, so that they do not pile up in the socket."""
+
+MOST_FATES: Final = 65_536
+"""Different reports whose meaning is kept; a policy with many `log` rules can make any number of them."""
 
 LOST_WITHOUT_REASON: Final = "the kernel dropped it before any rule, reason unknown"
 
@@ -88,10 +92,10 @@ class KernelEngine:
                 self._namespace = opened.enter_context(Namespace())
                 self._taps = opened.enter_context(Taps(self._namespace))
                 self._log = opened.enter_context(self._namespace.call(LogReader, GROUP, threshold=GATHERED, receive_bytes=receive_bytes))
+                self._end_tap = self._taps[SENTINEL]
                 self._namespace.call(_install, generation, mark)
             except (NamespaceError, LogUnavailableError, nft.NftMissingError, nft.NftError, NetlinkError, BpfError) as error:
                 raise EngineUnavailableError(f"the kernel engine cannot run here: {error}") from error
-            self._end_tap = self._taps[SENTINEL]
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -128,6 +132,8 @@ class KernelEngine:
             # A rule that ends the evaluation is the last to be reported, or none and then the default.
             assert [rule.ends for rule in matched] == [False] * (len(matched) - (not by_default)) + [True] * (not by_default), report
             fate = judged(judgement(self._policy, matched))
+        if len(self._fates) == MOST_FATES:
+            self._fates.clear()
         self._fates[report] = fate
         return fate
 
@@ -167,4 +173,5 @@ def _install(generation: Generation, mark: int) -> None:
     nft.run(_SURROUNDINGS + (f"add rule inet replay before meta mark set {mark:#x}\n" if mark else ""))
     with Kernel(quiet=True) as kernel:  # no packet comes in yet
         kernel.install(generation)
+    Pins.here().clear()  # the rules hold their programs; so a replay that is killed leaves nothing
     nft.run(f'add rule inet {TABLE} {base_chain(Hook.PREROUTING)} log prefix "unprotected" group {GROUP}\n')
