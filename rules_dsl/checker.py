@@ -161,10 +161,10 @@ def _edge(context: Context, node: Call) -> Expression | None:
         wrong_arguments(context, node, f"`{node.function}` takes a field and a string, and there are {len(node.arguments)} arguments")
         return None
     left, argument = bytes_argument(context, node), node.arguments[1]
+    if left is None:
+        return None
     if not isinstance(argument, Word | Text):
         wrong_arguments(context, node, f"`{node.function}` takes a field and a string")
-        return None
-    if left is None:
         return None
     value = values.byte_string(context, left, argument)
     if value is None:

@@ -52,6 +52,8 @@ def wrong_type(context: Context, left: Left, node: Value, help: str | None = Non
     """Reports a value that is not of the left side's type."""
     name, value = context.text(*left.place), context.text(*place_of(node))
     wanted = TYPE_WORDS[left.type]
+    if isinstance(node, ListName):
+        help = f"a list stands by itself: in {value}"
     message = f"`{name}` is {wanted}, and {value} is {_kind(node)}"
     expected = "a string" if left.type is Type.BYTES else "true or false" if left.type is Type.BOOL else wanted
     context.error("E0103", message, place_of(node), f"expected {expected}", help=help, related=((left.place, ""),))

@@ -181,6 +181,8 @@ def _hint(part: Lexeme | SetOf, before: Lexeme | SetOf | None, accepts: frozense
         return "one comparison at a time: `field & mask` is a test by itself, and tests are joined with `and`, `or`"
     if part.type in ("WORD", "STRING") and isinstance(before, Lexeme) and before.type in ("WORD", "STRING") and "_AND" in accepts:
         return f"several values make a set: in {{{before} {part}}}"
+    if part.type in ("WORD", "STRING", "RAW_STRING", "LIST") and accepts >= _TEST:
+        return "the field stands on the left: field == value"
     if isinstance(before, Lexeme) and before in TESTS and "LPAR" in accepts:
         return f"a function is called: {TESTS[str(before)]}"
     if accepts == {"$END"} and part in KEYWORDS:
