@@ -78,6 +78,8 @@ class Match:
     """The transport protocol (IANA number) under which alone `left` means this."""
     typed: bool = False
     """nft adds the match on `protocol` itself."""
+    reach: int = 0
+    """How many bytes of the transport header, from its first, are certainly there where the match holds."""
     key: Key | None = None
     list_name: str | None = None
 

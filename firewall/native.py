@@ -80,10 +80,10 @@ def _whole_header(header: Header, packets: PacketClass) -> Conjunction | str:
     if isinstance(last, str):
         return last
     # Loading the last byte says that it is there; masked with 0 it is always 0.
-    is_there = Match(f"{last.left} & 0x0", ((0, 0),), Notation.HEX, protocol=last.protocol)
+    is_there = Match(f"{last.left} & 0x0", ((0, 0),), Notation.HEX, protocol=last.protocol, reach=last.reach)
     if header is not Header.TCP:
         return (is_there,)
-    return (Match("@th,96,8", ((0x50, 0xFF),), Notation.HEX, protocol=last.protocol), is_there)
+    return (Match("@th,96,8", ((0x50, 0xFF),), Notation.HEX, protocol=last.protocol, reach=13), is_there)
 
 
 def exists(extension: int) -> Match:
@@ -137,7 +137,7 @@ def _in_ranges(load: Load, ranges: Ranges, list_name: str | None = None) -> Conj
     return (
         Match(
             left, tuple(inside), load.notation, always=load.always, protocol=load.protocol, typed=load.typed, key=load.key,
-            list_name=list_name,
+            reach=load.reach, list_name=list_name,
         ),
     )  # fmt: skip
 
@@ -150,7 +150,7 @@ def _any_bit(load: Load, mask: int) -> Conjunction | bool | str:
         return False
     return (
         Match(f"{load.left} & {bits:#x}", ((0, 0),), Notation.HEX, negated=True, always=load.always, protocol=load.protocol,
-              typed=load.typed),
+              typed=load.typed, reach=load.reach),
     )  # fmt: skip
 
 

@@ -31,6 +31,8 @@ class Load:
     notation: Notation = Notation.NUMBER
     has_bits: bool = True
     """nft can mask it further."""
+    reach: int = 0
+    """Bytes of the transport header up to the last one loaded."""
 
 
 _V4, _V6 = 4, 6
@@ -120,7 +122,7 @@ def load_of(field: Field, packets: PacketClass) -> Load | str:
         notation = Notation.NUMBER
     return Load(
         typed or load.left, load.mask, load.shift, place.scale, place.add, load.maximum, load.always, load.protocol, typed is not None,
-        _KEYS.get(field.name), notation,
+        _KEYS.get(field.name), notation, reach=load.reach,
     )  # fmt: skip
 
 
@@ -156,4 +158,15 @@ def bits_load(header: Header, start: int, end: int, packets: PacketClass) -> Loa
     maximum = (1 << width) - 1
     whole = width == (last - first) * 8
     left = f"@{base},{first * 8},{(last - first) * 8}"
-    return Load(left, None if whole else maximum << shift, shift, 1, 0, maximum, always, protocol, notation=Notation.HEX)
+    return Load(
+        left,
+        None if whole else maximum << shift,
+        shift,
+        1,
+        0,
+        maximum,
+        always,
+        protocol,
+        notation=Notation.HEX,
+        reach=last if protocol is not None else 0,
+    )

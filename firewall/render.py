@@ -6,10 +6,10 @@ one line of matches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from bpf import compile_program
+from bpf import LoweringError, compile_program
 from bpf.image import ProgramImage
 from firewall.generation import TABLE, BpfMatch, BulkElements, Generation, counter_name, prefix_of
 from firewall.match import Conjunction, Key, Match, Notation, PacketClass
@@ -17,6 +17,7 @@ from firewall.native import match_text, protocol_match, range_text
 from firewall.plan.model import MOST_GUARDED, MapStage, Plan, RuleStage, Stage, Term
 from firewall.plan.transport_tree import Branch, Leaf, address_keys, transport_tree
 from rules_dsl import expression as ex
+from rules_dsl.diagnostics import Diagnostic, DiagnosticError
 from rules_dsl.expression import Expression, Ranges
 from rules_dsl.policy import Action, Mode, Rule
 
@@ -26,13 +27,18 @@ MOST_INLINE_RANGES = 16
 MOST_TEXT_RANGES = 4096
 """Sets of more ranges than this are loaded by our own codec, which is faster than nft's text."""
 
+LONGEST_PROGRAM_NAME = 40
+"""Characters of a rule's name in that of its pin. bpffs keeps names with a dot for itself."""
+
 LONGEST_COMMENT = 127
 """Bytes (NFTNL_UDATA_COMMENT_MAXLEN of nft, less the NUL)."""
 
 
 def render(plan: Plan, revision: int, *, observe: int | None = None) -> Generation:
     """The generation `revision` of the plan's tenant. With `observe` each rule that matches says so with an NFLOG message to that
-    group, whose prefix is the rule's index in the policy, and the default's is `default`."""
+    group, whose prefix is the rule's index in the policy, and the default's is `default`.
+
+    Raises DiagnosticError (E0904) where a test is too large for eBPF."""
     return _Renderer(plan, revision, observe).generation()
 
 
@@ -181,10 +187,16 @@ class _Renderer:
         """Packets for which `predicate` holds go from `chain`, behind its other rules, to `target`."""
         program = self.programs.get(predicate)
         if program is None:
-            name = f"rule{index}_{len(self.programs)}"  # bpffs keeps names with a dot for itself
-            program = compile_program(name, predicate, source=f"{rule.name}: {rule.expression}")
-            self.programs[predicate] = program
+            program = self.programs[predicate] = self.program(predicate, rule)
         self.matches.append(BpfMatch(program, chain, target, goto, rule.name, rule.name))
+
+    def program(self, predicate: Expression, rule: Rule) -> ProgramImage:
+        """Its lines bear the rule's name, and so does its pin, with a number."""
+        try:
+            image = compile_program(rule.name, predicate, source=self.plan.policy.source)
+        except LoweringError as error:
+            raise DiagnosticError((Diagnostic("E0904", f"eBPF cannot hold this test: {error}", rule.span),)) from error
+        return replace(image, name=f"{safe_name(rule.name)[:LONGEST_PROGRAM_NAME]}_{len(self.programs)}")
 
     def texts(self, matches: Conjunction) -> str:
         return " ".join(match_text(match, self.set_of(match)) for match in matches)

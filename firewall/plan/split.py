@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from firewall.match import Conjunction, Key, Match, PacketClass
@@ -226,6 +226,10 @@ def _term(alternative: Alternative, given: Alternative, scene: Scene) -> Term | 
             matches.append(replace(answer[0], negated=not answer[0].negated))
         else:
             absent.append(answer)
+    for one in list(absent):
+        if len(one) == 1 and _is_there(one[0], matches):
+            absent.remove(one)
+            matches.append(replace(one[0], negated=not one[0].negated))
     ordered = _ordered(matches)
     if ordered is None:
         return None
@@ -233,6 +237,11 @@ def _term(alternative: Alternative, given: Alternative, scene: Scene) -> Term | 
     literals = [literal.as_expression() for literal in alternative]
     can_all = all(scene.refusal(test) is None for literal in literals for test in ex.tests_of(literal))
     return Term(ordered, guards, conjunction(payload) if payload else None, conjunction(literals) if can_all else None)
+
+
+def _is_there(match: Match, others: Sequence[Match]) -> bool:
+    """Whether what `match` loads is in every packet for which the others hold: a header's bytes come in one piece."""
+    return match.protocol is not None and any(other.protocol == match.protocol and other.reach >= match.reach for other in others)
 
 
 def _ordered(matches: list[Match]) -> Conjunction | None:

@@ -152,6 +152,8 @@ bit_slice(ip, 2040, 2072) >= 0; bit_slice(tcp, 2040, 2048) >= 0; bit_slice(tcp, 
 tcp; not tcp; udp; icmp; icmpv6; sctp; gre; esp; not icmp; ip.flags.df; ip.opt.type >= 0; ip.hdr_len >= 24; ip.len in {20..28}
 ip.checksum.valid; tcp.dstport == 80 and udp.dstport == 80; tcp.dstport == 80 or udp.dstport == 80; tcp.dstport == 80 xor ip.ttl == 64
 ip.proto != 6 and udp.dstport == 53; ip.proto == 17 and udp.dstport == 53; ip.proto == 6 and udp.dstport == 53; tcp.flags & 2
+tcp.dstport == 80 and not tcp.flags.syn; tcp.flags.syn and tcp.dstport != 80; tcp.dstport == 80 and tcp.srcport != 1000
+tcp and tcp.window != 0; not tcp.flags.ack and tcp.dstport == 80; udp and udp.length != 8; tcp.dstport != 80 and tcp.srcport != 1000
 """
 
 
