@@ -1,0 +1,128 @@
+"""The rendered generation: names, texts, sharing, and that the kernel takes it."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+from kernel_lab import GROUP, KernelLab, ipv4, udp
+
+from firewall.generation import Generation, counter_name
+from firewall.plan import Environment, plan
+from firewall.render import LONGEST_COMMENT, MOST_TEXT_RANGES, render, safe_comment
+from rules_dsl import parse_policy
+
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="kernel tests need root")
+
+
+def rendered(text: str, *, observe: int | None = None) -> Generation:
+    return render(plan(parse_policy(f"tenant acme\n{text}\n"), Environment()), 3, observe=observe)
+
+
+def lines(generation: Generation, chain: str) -> list[str]:
+    start = f"add rule inet mantlet acme.r3.{chain} "
+    return [line.removeprefix(start) for line in generation.nft.splitlines() if line.startswith(start)]
+
+
+def test_everything_of_a_generation_bears_its_prefix() -> None:
+    generation = rendered('block "x" when ip.src in {10.0.0.1} and udp.payload contains "y"\nlog "z" when not tcp.dstport == 80 or ip.frag')
+    for line in generation.nft.splitlines():
+        kind, name = re.match(r"add (\w+) inet mantlet (\S+)", line).groups()  # type: ignore[union-attr]
+        assert name.startswith("acme.c." if kind == "counter" else "acme.r3."), line
+    assert all(match.chain.startswith("acme.r3.") and match.target.startswith("acme.r3.") for match in generation.matches)
+    assert generation.counters == {counter_name("acme", name): name for name in ("x", "z")}
+
+
+def test_versions_and_fragments_are_told_apart_first() -> None:
+    generation = rendered('block "x" when tcp.dstport == 80')
+    assert lines(generation, "entry") == ["meta nfproto vmap { ipv4 : goto acme.r3.ip4, ipv6 : goto acme.r3.ip6 }"]
+    assert lines(generation, "ip4")[0].startswith("@nh,48,16 & 0x1fff != 0x0 goto acme.r3.ip4.later")
+    assert lines(generation, "ip4")[1] == 'tcp dport == 80 goto acme.r3.rule0 comment "x"'
+
+
+def test_without_transport_tests_there_is_one_chain_a_version() -> None:
+    generation = rendered('block "x" when ip.ttl == 1')
+    assert lines(generation, "ip4") == ['ip ttl == 1 goto acme.r3.rule0 comment "x"', "goto acme.r3.default"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "end"),
+    [
+        ('block "x" when ip.ttl == 1', ["counter name COUNTER drop"]),
+        ('allow "x" when ip.ttl == 1', ["counter name COUNTER accept"]),
+        ('count "x" when ip.ttl == 1', ["counter name COUNTER"]),
+        (
+            'reject "x" when ip.ttl == 1',
+            ["counter name COUNTER", "meta l4proto tcp reject with tcp reset", "reject with icmpx port-unreachable"],
+        ),
+        ('log "x" when ip.ttl == 1', ["counter name COUNTER", 'limit rate 10/second burst 20 packets log prefix "acme log x: "']),
+        (
+            'monitor block "x" when ip.ttl == 1',
+            ["counter name COUNTER", 'limit rate 10/second burst 20 packets log prefix "acme monitor block x: "'],
+        ),
+    ],
+)
+def test_ends(statement: str, end: list[str]) -> None:
+    found = [line.replace(' comment "x"', "").replace(counter_name("acme", "x"), "COUNTER") for line in lines(rendered(statement), "rule0")]
+    assert found == end
+
+
+def test_observed_ends_log_the_rule_and_the_default() -> None:
+    generation = rendered('allow "y" when ip.ttl == 2\nblock "x" when ip.ttl == 1\ndefault block', observe=5)
+    assert 'log prefix "1" group 5 drop comment "x"' in lines(generation, "rule1")[0]
+    assert lines(generation, "default") == ['log prefix "default" group 5 drop comment "default"']
+
+
+def test_rules_share_a_set_of_the_same_addresses() -> None:
+    addresses = " ".join(f"10.0.{n}.1" for n in range(40))
+    generation = rendered(f'list l = {{ {addresses} }}\nblock "x" when ip.src in $l and ip.ttl == 1\nlog "y" when ip.dst in $l')
+    assert generation.nft.count("add set ") == 1
+    assert "ip saddr @acme.r3.l.v4.0" in generation.nft
+    assert "ip daddr @acme.r3.l.v4.0" in generation.nft
+
+
+def test_large_sets_are_loaded_in_bulk() -> None:
+    addresses = " ".join(f"10.{n >> 8}.{n & 255}.1" for n in range(MOST_TEXT_RANGES + 1))
+    generation = rendered(f'list l = {{ {addresses} }}\nblock "x" when ip.src in $l')
+    (bulk,) = generation.bulk
+    assert (bulk.key_bytes, len(bulk.ranges)) == (4, MOST_TEXT_RANGES + 1)
+    assert f"add set inet mantlet {bulk.set_name} {{ type ipv4_addr; flags interval; }}" in generation.nft
+
+
+def test_equal_payload_predicates_share_a_program() -> None:
+    generation = rendered('log "a" when udp.dstport == 1 and payload contains "x"\nlog "b" when udp.dstport == 2 and payload contains "x"')
+    assert len({match.program.name for match in generation.matches if match.chain.endswith(("ip4.0", "ip6.0"))}) == 1
+
+
+def test_program_lines_name_the_rule() -> None:
+    generation = rendered('block "evil words" when payload contains "x"')
+    assert "evil words" in generation.matches[0].program.disassemble()
+    assert generation.matches[0].program.name.startswith("evil_words_")
+
+
+@pytest.mark.parametrize("name", ["a\\b$c;{}#", "Ünïcödé 規則", "x" * 300, "日本" * 60, "a'b`c*", "% @ !"])
+def test_comments_are_short_and_harmless(name: str) -> None:
+    text = safe_comment(name)
+    assert len(text.encode()) <= LONGEST_COMMENT
+    assert '"' not in text
+    assert "\\" not in text
+
+
+@ROOT
+def test_the_kernel_takes_every_kind_of_rule_name() -> None:
+    names = ["a$c;{}#", "Ünïcödé 規則", "x" * 110, "日本" * 18, "a'b`c*", "$foo", "drop", "% @ !", "-"]
+    logs = [f'log "{name}" when ip.ttl == {n} or payload contains "{n}"' for n, name in enumerate(names)]
+    text = "\n".join(f'{log}\nblock "{names[n]} 2" when udp.dstport == {n}' for n, log in enumerate(logs))
+    with KernelLab() as lab:
+        lab.install(rendered(text))
+        lab.install(rendered(text, observe=GROUP))
+        assert lab.send(ipv4(udp(1, 3, b"3"), ttl=3)) == ["6", "7"]
+
+
+@ROOT
+def test_a_rejected_packet_ends_there() -> None:
+    with KernelLab() as lab:
+        lab.install(rendered('reject "x" when udp.dstport == 53\nblock "y" when udp', observe=GROUP))
+        assert lab.send(ipv4(udp())) == ["0"]
+        assert lab.send(ipv4(udp(destination=54))) == ["1"]
