@@ -9,12 +9,13 @@ ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
 PYTEST := $(ROOT) $(BIN)/python -m pytest
 WORKERS ?= 2
 
-.PHONY: help setup demo test unit lint types check format docs bench test-long fuzz crosscheck captures clean
+.PHONY: help setup demo test unit lint types check format docs captures bench property judge atomic fuzz test-long clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-setup: $(VENV)/.installed  ## what the machine lacks (Debian packages) and the Python side in .venv; seconds when nothing is missing
+setup: $(VENV)/.installed  ## what the machine lacks (Debian packages) and the Python side in .venv; a second when nothing is missing
+	@scripts/mount-bpffs
 
 .PHONY: system
 system:
@@ -32,8 +33,8 @@ demo: setup  ## a capture replayed through rules in the kernel: frames, verdicts
 test: setup  ## the whole test suite (minutes)
 	$(PYTEST) -n $(WORKERS) -m "not long"
 
-unit: setup  ## the tests that need no kernel (under a minute)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not long and not kernel"
+unit: setup  ## the tests without those that enforce for real or ask tshark (a minute or two)
+	$(PYTEST) -n $(WORKERS) -m "not long and not kernel" --ignore tests/judge
 
 lint: setup  ## form and lint
 	$(BIN)/ruff format --check .
@@ -57,8 +58,19 @@ captures: setup  ## the captures of examples/
 bench: setup  ## cost a packet and frames a second, beside nft and iptables
 	$(ROOT) $(BIN)/mantlet bench
 
-test-long: setup  ## the long runs: a million expression-packet pairs, a hundred swaps, kill -9 everywhere, fuzz
-	$(PYTEST) -m long
+property: setup  ## kernel = reference: a million random expression-packet pairs (MANTLET_PAIRS=N), and random rule files
+	$(PYTEST) -s tests/bpf/test_lower_random.py tests/firewall/test_plan_random.py
+
+judge: setup  ## every header field against tshark over a corpus of captures, by both engines
+	$(PYTEST) -n $(WORKERS) tests/judge
+
+atomic: setup  ## a million packets through a hundred swaps, and kill -9 at every step of a change
+	$(PYTEST) -s tests/firewall/test_atomic.py tests/firewall/test_kill.py
+
+fuzz: setup  ## bad input: the golden cases, and 100,000 random texts (MANTLET_FUZZ=N)
+	$(PYTEST) tests/test_cases.py tests/rules_dsl/test_language_fuzz.py
+
+test-long: property judge atomic fuzz  ## all of these: half an hour
 
 clean:  ## caches and the virtual environment
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build ./*.egg-info
