@@ -20,7 +20,6 @@ setup: $(VENV)/.installed  ## what the machine lacks (Debian packages) and the P
 .PHONY: system
 system:
 	@scripts/system-packages
-	@scripts/bpf-filesystem
 
 $(VENV)/.installed: pyproject.toml | system
 	@[ -x $(BIN)/python ] || "$$(scripts/find-python)" -m venv $(VENV)
