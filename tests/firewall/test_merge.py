@@ -220,6 +220,7 @@ def random_header_packet(rng: random.Random) -> bytes:
     return ipv6(data, protocol, src=rng.choice(V6_ADDRESSES), dst=rng.choice(V6_ADDRESSES))
 
 
+@pytest.mark.kernel
 @pytest.mark.skipif(os.geteuid() != 0, reason="kernel tests need root")
 def test_maps_in_the_kernel_decide_as_the_reference_does() -> None:
     rng = random.Random(4)
@@ -239,6 +240,7 @@ def test_maps_in_the_kernel_decide_as_the_reference_does() -> None:
                 assert names == [rule.name for rule in matched(rules, Packet(data, Place("mantlet0")))], data.hex()
 
 
+@pytest.mark.kernel
 @pytest.mark.skipif(os.geteuid() != 0, reason="kernel tests need root")
 @pytest.mark.parametrize("both", [False, True])
 def test_many_ports_behind_odd_headers_take_few_programs(both: bool) -> None:

@@ -126,6 +126,7 @@ def has_native_form(field: Field) -> bool:
     return bool(field.at) or (field.type is not Type.BYTES and field.group in ("ip", "place", "l4") and not field.name.endswith(".len"))
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("group", ["address", "ip", "l4", "place"])
 def test_every_field_and_its_opposite(lab: KernelLab, group: str) -> None:
     """Each field with boundary values and with values that the packets have, plain and negated, over packets of every kind."""
@@ -190,6 +191,7 @@ def special_packets() -> list[bytes]:
     return found
 
 
+@pytest.mark.kernel
 def test_edges(lab: KernelLab) -> None:
     tried = [
         Packet(data, Place("eth0", None, mark, None, NODE.name, NODE.region)) for data in special_packets() for mark in (0, 0xFFFFFFFF)

@@ -109,6 +109,7 @@ def test_comments_are_short_and_harmless(name: str) -> None:
     assert "\\" not in text
 
 
+@pytest.mark.kernel
 @ROOT
 def test_the_kernel_takes_every_kind_of_rule_name() -> None:
     names = ["a$c;{}#", "Ünïcödé 規則", "x" * 110, "日本" * 18, "a'b`c*", "$foo", "drop", "% @ !", "-"]
@@ -120,6 +121,7 @@ def test_the_kernel_takes_every_kind_of_rule_name() -> None:
         assert lab.send(ipv4(udp(1, 3, b"3"), ttl=3)) == ["6", "7"]
 
 
+@pytest.mark.kernel
 @ROOT
 def test_a_rejected_packet_ends_there() -> None:
     with KernelLab() as lab:
