@@ -67,7 +67,15 @@ def test_ethernet_without_ip(data, reason):
     assert to_network(frame(data, 1)) == NotIp(reason)
 
 
-@pytest.mark.parametrize("link_type", [12, 14, 101, 228, 229])
+@pytest.mark.parametrize(("link_type", "right", "wrong"), [(228, V4, V6), (229, V6, V4)])
+def test_raw_ip_of_one_version_holds_no_other(link_type, right, wrong):
+    assert to_network(frame(right, link_type)) == ip(right)
+    refused = to_network(frame(wrong, link_type))
+    assert isinstance(refused, NotIp)
+    assert "the kernel drops it" in refused.reason
+
+
+@pytest.mark.parametrize("link_type", [12, 14, 101])
 def test_raw_ip(link_type):
     assert to_network(frame(V4, link_type)) == ip(V4)
     assert to_network(frame(V6, link_type)) == ip(V6)
