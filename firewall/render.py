@@ -6,6 +6,7 @@ one line of matches."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -235,10 +236,9 @@ class _Renderer:
         base = f"map{stage.members[0][0]}.{PacketClass.IP6_ODD.value}"
         step = self.new_chain(base)
         self.add(chain, self.texts(stage.fixed), f"jump {step}", comment=names_of(stage))
-        self.branch(step, transport_tree(stage), stage)
+        self.branch(step, transport_tree(stage), stage, dict(stage.members))
 
-    def branch(self, chain: str, branch: Branch, stage: MapStage) -> None:
-        rules = dict(stage.members)
+    def branch(self, chain: str, branch: Branch, stage: MapStage, rules: Mapping[int, Rule]) -> None:
         for number, (test, way) in enumerate(branch.ways):
             if isinstance(way, Leaf) and not address_keys(stage):
                 index = way.elements[0].index
@@ -248,7 +248,7 @@ class _Renderer:
             target = self.new_chain(f"{chain.removeprefix(self.prefix + '.')}.{number}")
             self.match(chain, test, target, rule, index, goto=False)
             if isinstance(way, Branch):
-                self.branch(target, way, stage)
+                self.branch(target, way, stage, rules)
             else:
                 members = tuple((each, rules[each]) for each in dict.fromkeys(element.index for element in way.elements))
                 self.verdict_map(target, MapStage(members, (), address_keys(stage), None, way.elements, stage.addresses, stage.reasons))
