@@ -37,7 +37,7 @@ FRAGMENT: Final = 1 << 52
 
 EXTENSIONS: Final = (0, 43, 44, 51, 60)
 """IPv6 extension headers: hop-by-hop options, routing, fragment, AH, destination options."""
-_ROUTING, _FRAGMENT, _AUTHENTICATION, _NO_NEXT = 43, 44, 51, 59
+_ROUTING, _FRAGMENT, _AUTHENTICATION = 43, 44, 51
 
 # -- a slice of the packet, as the payload functions give it; 0 where it is absent ------------------------------------------
 
@@ -106,7 +106,7 @@ def walk() -> tuple[Function, ...]:
     code.update(Alu.OR, layout, TRANSPORT)
     code.jump(known)
     code.place(later)
-    _go_unless_extension(code, following, known, also=_NO_NEXT)
+    _go_unless_extension(code, following, known)
     code.place(cut)
     code.give(layout)
     code.place(known)
@@ -136,10 +136,10 @@ class _Chain:
     """How the walk ended."""
 
 
-def _go_unless_extension(code: Function, number: Value, to: Label, also: int | None = None) -> None:
-    """Go on where `number` is an extension header (or `also`)."""
+def _go_unless_extension(code: Function, number: Value, to: Label) -> None:
+    """Go on where `number` is an extension header."""
     yes = code.label()
-    for known in (*EXTENSIONS, *(() if also is None else (also,))):
+    for known in EXTENSIONS:
         code.branch(Condition.EQ, number, known, yes)
     code.jump(to)
     code.place(yes)

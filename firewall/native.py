@@ -20,8 +20,6 @@ LONGEST_INTERFACE_NAME = 15
 _SAFE_INTERFACE = re.compile(rb"[A-Za-z0-9_.@:+-]+")
 """Interface names that need no quoting rules of nft."""
 
-NO_NEXT_HEADER = 59
-
 _EXTENSION_NAMES = {0: "hbh", 43: "rt", 44: "frag", 60: "dst"}
 """nft's names of the IPv6 extension headers, by protocol number; it has none for AH (51)."""
 
@@ -106,21 +104,8 @@ def _field_in_ranges(field: Field, ranges: Ranges, packets: PacketClass, vlan_in
         case "ip.opt.type":
             options = Match("@nh,0,8 & 0x0f", ((6, 15),), Notation.HEX, always=True)
             return (options, Match("@nh,160,8", ranges, Notation.HEX))
-        case "ip.proto" if packets is PacketClass.IP6_LATER:
-            # nft's l4proto of a later fragment may be "no next header", where ip.proto is absent.
-            ranges = _without(ranges, NO_NEXT_HEADER)
     load = load_of(field, packets)
     return load if isinstance(load, str) else _in_ranges(load, ranges)
-
-
-def _without(ranges: Ranges, number: int) -> Ranges:
-    parts: list[tuple[int, int]] = []
-    for low, high in ranges:
-        if low <= number <= high:
-            parts += [part for part in ((low, number - 1), (number + 1, high)) if part[0] <= part[1]]
-        else:
-            parts.append((low, high))
-    return tuple(parts)
 
 
 def _in_ranges(load: Load, ranges: Ranges, list_name: str | None = None) -> Conjunction | bool:

@@ -15,8 +15,8 @@ from rules_dsl.fields import HEADER_BYTES, PROTOCOL_NUMBER, Field, Header, Type
 
 IPV6_HEADER_BYTES = 40
 
-HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, NO_NEXT_HEADER, DESTINATION_OPTIONS = 0, 43, 44, 51, 59, 60
-"""IANA protocol numbers of the IPv6 extension headers that are walked, and of "no next header"."""
+HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION_OPTIONS = 0, 43, 44, 51, 60
+"""IANA protocol numbers of the IPv6 extension headers that are walked."""
 
 BYTES_TO_WALK: Mapping[int, int] = MappingProxyType({HOP_BY_HOP: 2, ROUTING: 4, FRAGMENT: 4, AUTHENTICATION: 2, DESTINATION_OPTIONS: 2})
 """Bytes of an extension header that must be in the packet for the walk to go on (net/ipv6/exthdrs_core.c, ipv6_find_hdr)."""
@@ -190,7 +190,7 @@ def _layout_v6(data: bytes) -> Layout:
             if fragment is None:
                 fragment = offset
             if int.from_bytes(data[offset + 2 : offset + 4], "big") & 0xFFF8:
-                protocol = None if following in BYTES_TO_WALK or following == NO_NEXT_HEADER else following
+                protocol = None if following in BYTES_TO_WALK else following
                 return Layout(protocol, None, walked, fragment)
             offset += 8
         elif header == AUTHENTICATION:

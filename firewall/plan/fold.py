@@ -101,6 +101,8 @@ def _exclusive(left: Expression, right: Expression) -> Expression:
 
 def fold_test(test: Test, packets: PacketClass, hook: Hook, environment: Environment) -> Expression:
     """One test for packets of the class; the test itself where nothing is known of it."""
+    if isinstance(test, ex.InRanges) and not test.ranges:
+        return FALSE
     root = ex.root_of(ex.operand_of(test))
     if isinstance(root, ex.BitSlice):
         return test if header_exists(root.header, packets) else FALSE

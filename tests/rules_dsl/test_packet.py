@@ -289,10 +289,14 @@ def test_a_first_fragment_has_ports_and_a_later_one_none() -> None:
     assert get("payload", later) is None
 
 
-@pytest.mark.parametrize("following", [0, 43, 44, 51, 59, 60])
+@pytest.mark.parametrize("following", [0, 43, 44, 51, 60])
 def test_a_later_fragment_that_goes_on_with_an_extension_header_has_no_protocol(following: int) -> None:
     data = v6(44, fragment(following, 8) + UDP)
     assert (get("ip.proto", data), get("ipv6.exthdr", data)) == (None, (44,))
+
+
+def test_a_later_fragment_of_no_next_header_says_so() -> None:
+    assert get("ip.proto", v6(44, fragment(59, 8) + UDP)) == 59
 
 
 def test_the_first_fragment_header_counts() -> None:
