@@ -57,7 +57,7 @@ def text(expression: str, packets: PacketClass = PacketClass.IP4) -> str:
         ("ip.src in {0.0.0.0/0}", PacketClass.IP4, "True"),
         ("ip.proto == 6", PacketClass.IP6, "meta l4proto == 6"),
         ("ip.proto == 6", PacketClass.IP6_ODD, "not native"),
-        ("ip.proto >= 58", PacketClass.IP6_LATER, "meta l4proto 58-255"),
+        ("ip.proto >= 58", PacketClass.IP6_LATER, "meta l4proto == 58-255"),
         ("ip.len > 100", PacketClass.IP6, "ip6 length == 61-65535"),
         ("ip.hdr_len > 20", PacketClass.IP4, "@nh,0,8 & 0xf == 0x6-0xf"),
         ("ip.dscp == 46", PacketClass.IP6, "@nh,0,16 & 0xfc0 == 0xb80"),
