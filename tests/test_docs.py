@@ -94,3 +94,10 @@ def test_the_first_screen_shows_what_the_demo_prints(capsys: pytest.CaptureFixtu
     assert main(["replay", str(example), str(example.with_suffix(".pcap")), "--engine", "reference"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert [line for line in shown.splitlines() if line.strip() != "..." and line not in printed] == []
+
+
+@each_page
+def test_make_targets_named_are_there(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make ([a-z-]+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+    assert named <= targets
