@@ -36,7 +36,7 @@ def test_everything_of_a_generation_bears_its_prefix() -> None:
 
 def test_versions_and_fragments_are_told_apart_first() -> None:
     generation = rendered('block "x" when tcp.dstport == 80')
-    assert lines(generation, "entry") == ["meta nfproto vmap { ipv4 : goto acme.r3.ip4, ipv6 : goto acme.r3.ip6 }"]
+    assert lines(generation, "entry") == ["meta nfproto ipv6 goto acme.r3.ip6", "goto acme.r3.ip4"]
     assert lines(generation, "ip4")[0].startswith("@nh,48,16 & 0x1fff != 0x0 goto acme.r3.ip4.later")
     assert lines(generation, "ip4")[1] == 'tcp dport == 80 goto acme.r3.rule0 comment "x"'
 
