@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import assert_never
@@ -47,7 +48,7 @@ def parse_piece(source: Source, piece: Piece, limits: Limits, found: list[Diagno
 
 
 def _unknown(source: Source, piece: Piece) -> Diagnostic:
-    word = piece.word or source.text[piece.start :].split(None, 1)[0][:40]
+    word = piece.word or re.split(r"[ \t\r\n\f]", source.text[piece.start : piece.end], maxsplit=1)[0][:40]
     span = Span(source, piece.start, piece.start + len(word))
     help = did_you_mean(word, KEYWORDS) if piece.word else None
     return Diagnostic(

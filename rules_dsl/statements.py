@@ -19,11 +19,11 @@ RULE_WORDS = frozenset({"allow", "block", "reject", "log", "count", "limit", "mo
 """What a rule begins with."""
 
 CLAUSES = frozenset({"when", "to", "per", "burst", "from", "packet", "packets", "file", "interface", "mark", "all"})
-_CARRIED = re.compile(r"(?:(?:monitor|disabled|default|expect)\s+)+")
+_CARRIED = re.compile(r"(?:(?:monitor|disabled|default|expect)[ \t\r\n\f]+)+")
 """Words behind which a keyword goes on with the statement, even on the next line."""
 
 _SCAN = re.compile(
-    rf"#[^\n]*|(?<![\w.]){RAW_STRING}|{STRING}|^(?P<indent>[ \t]*)(?P<word>[A-Za-z_][\w-]*)(?![\w.:\-\[(])", re.MULTILINE
+    rf"#[^\n]*|(?<![\w.]){RAW_STRING}|{STRING}|^(?P<indent>[ \t]*)(?P<word>[A-Za-z_][\w-]*)(?![\w.\-\[(])(?P<colon>:)?", re.MULTILINE
 )  # fmt: skip
 
 
@@ -40,12 +40,12 @@ class Piece:
         return self.word in KEYWORDS
 
 
-def _begins(word: str, indented: bool) -> bool:
+def _begins(word: str, *, within: bool) -> bool:
     """Whether a word at the start of a line begins a statement: a keyword does; so does, at the margin, a word that belongs to no
-    expression (it will be reported as no statement)."""
+    expression (it will be reported as no statement). `within`: it is indented, or the start of an address (`fe80::/64`)."""
     if word in KEYWORDS:
         return True
-    return not (indented or word in RESERVED or word in CLAUSES or word in BY_NAME or word in TESTS or word in VALUES)
+    return not (within or word in RESERVED or word in CLAUSES or word in BY_NAME or word in TESTS or word in VALUES)
 
 
 def pieces(text: str) -> list[Piece]:
@@ -55,7 +55,7 @@ def pieces(text: str) -> list[Piece]:
     first_code = _first_code(text)
     for match in _SCAN.finditer(text):
         word = match["word"]
-        if word is None or not _begins(word, bool(match["indent"])):
+        if word is None or not _begins(word, within=bool(match["indent"] or match["colon"])):
             continue
         start = match.start("word")
         if starts and word in KEYWORDS and _CARRIED.fullmatch(text, starts[-1][0], start):
@@ -67,7 +67,7 @@ def pieces(text: str) -> list[Piece]:
     return [Piece(word, start, end) for (start, word), end in zip(starts, ends, strict=False)]
 
 
-_NO_CODE = re.compile(r"(?:\s|#[^\n]*)*")
+_NO_CODE = re.compile(r"(?:[ \t\r\n\f]|#[^\n]*)*")
 
 
 def _first_code(text: str) -> int | None:
