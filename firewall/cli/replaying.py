@@ -167,8 +167,9 @@ def _table(replayed: Iterator[Replayed], *, colour: bool) -> Iterator[str]:
 
     tally: dict[str, int] = {}
     total = 0
-    yield paint(TABLE_HEAD, "bold") if colour else TABLE_HEAD
     for _, record, _ in replayed:
+        if total == 0:  # what stands in the way of a replay is told before its table begins
+            yield paint(TABLE_HEAD, "bold") if colour else TABLE_HEAD
         total += 1
         tally[record.outcome] = tally.get(record.outcome, 0) + 1
         yield _coloured_row(record) if colour else record.as_row()
