@@ -55,6 +55,19 @@ def test_a_room_imports_nothing_that_is_not_declared(room: str) -> None:
     assert not wrong
 
 
+def test_only_the_replay_asks_the_reference() -> None:
+    """What is compiled shares no code with the meaning that it is held against."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for room in ROOMS[1:]
+        for path in modules(room)
+        if ROOT / "firewall" / "replay" not in path.parents
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module in ("rules_dsl.reference", "rules_dsl.packet")
+    ]
+    assert not wrong
+
+
 def test_rooms_do_not_import_tests() -> None:
     assert not [path for room in ROOMS for path in modules(room) if any(name == "tests" for _, name in imported_rooms(path))]
 

@@ -4,22 +4,16 @@ Tests on fields that the class cannot have are false; a test of many values that
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from firewall.match import PacketClass
-from firewall.native_fields import IP_HEADER_BITS, header_exists, place_in
+from firewall.native_fields import header_exists, place_in
+from firewall.plan.constants import on_constant
 from firewall.plan.model import Environment
 from rules_dsl import expression as ex
 from rules_dsl.expression import And, Const, Expression, Not, Or, Test, Xor
-from rules_dsl.fields import Field, Header
-from rules_dsl.packet import Packet, Place
+from rules_dsl.fields import Field
 from rules_dsl.policy import Hook
-from rules_dsl.reference import holds
 
 TRUE, FALSE = Const(True), Const(False)
-
-_ANY_PACKET = b"\x45\0\0\x14" + bytes(16)
-"""An IPv4 header, where a test looks at nothing of the packet."""
 
 _EXTENSIONS = (0, 43, 44, 51, 60)
 """Values that ipv6.exthdr can have."""
@@ -134,9 +128,10 @@ def fold_test(test: Test, packets: PacketClass, hook: Hook, environment: Environ
 
 def _place_test(test: Test, field: Field, hook: Hook, environment: Environment) -> Expression:
     match field.name:
-        case "cf.colo.name" | "cf.colo.region":
-            place = Place(None, colo_name=environment.node.name, colo_region=environment.node.region)
-            return Const(holds(test, Packet(_ANY_PACKET, place)))
+        case "cf.colo.name":
+            return on_constant(test, environment.node.name.encode())
+        case "cf.colo.region":
+            return on_constant(test, environment.node.region.encode())
         case "interface.in" | "vlan.id" if hook is Hook.OUTPUT:
             return FALSE
         case "interface.out" if hook in (Hook.PREROUTING, Hook.INPUT):
@@ -150,24 +145,12 @@ def _plain_test(test: Test, field: Field, packets: PacketClass) -> Expression:
     if place is None:
         return FALSE
     if field.name == "ip.version":
-        return _on_constant(test, packets.version)
+        return on_constant(test, packets.version)
     if place.scale == 0:
-        return _on_constant(test, place.add)
+        return on_constant(test, place.add)
     if field.name == "ip.frag.offset" and packets is PacketClass.IP4:
-        return _on_constant(test, 0)
+        return on_constant(test, 0)
     return test
-
-
-def _on_constant(test: Test, value: int) -> Expression:
-    match test:
-        case ex.InRanges(ex.FieldValue(), ranges):
-            return Const(any(low <= value <= high for low, high in ranges))
-        case ex.AnyBit(ex.FieldValue(), mask):
-            return Const(value & mask != 0)
-        case ex.All(inner):
-            return _on_constant(inner, value)
-        case _:
-            return test
 
 
 def _extension_test(test: Test, packets: PacketClass) -> Expression:
@@ -186,19 +169,3 @@ def _extension_test(test: Test, packets: PacketClass) -> Expression:
     if packets is PacketClass.IP6_LATER and 44 in wanted:
         return TRUE
     return disjunction([ex.InRanges(operand, ((number, number),)) for number in wanted])
-
-
-def is_always_present(operand: ex.Operand, packets: PacketClass) -> bool:
-    """Whether every packet of the class has the operand, so that the opposite of a range is the other ranges."""
-    match operand:
-        case ex.FieldValue(field):
-            place = place_in(field, packets)
-            if place is None:
-                return field.name == "meta.mark" or (field.name == "ip.proto" and packets.version == 4)
-            return place.header in (Header.IPV4, Header.IPV6)
-        case ex.BitSlice(header, _, end):
-            return header in (Header.IP, Header.IPV4, Header.IPV6) and end <= IP_HEADER_BITS[packets.version]
-        case ex.Length() | ex.Folded() | ex.Substring():
-            return False
-        case _:
-            assert_never(operand)
