@@ -1,4 +1,4 @@
-"""What this machine lacks for enforcement, replay and the tests, and how to get it; and the sweep of what a killed `apply` left."""
+"""What this machine lacks for enforcement, replay and the tests, and how to get it."""
 
 from __future__ import annotations
 

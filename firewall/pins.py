@@ -11,10 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bpf.bpffs import is_mounted as mounted
-from bpf.bpffs import place as bpffs
-
-__all__ = ["Pins", "bpffs", "clear_dead", "mounted", "namespace_inode"]
+from bpf import bpffs
 
 _REVISION = re.compile(r"r(\d+)")
 
@@ -37,7 +34,7 @@ class Pins:
 
     @classmethod
     def of(cls, inode: int) -> Pins:
-        return cls(bpffs() / "mantlet" / str(inode))
+        return cls(bpffs.place() / "mantlet" / str(inode))
 
     def folder(self, tenant: str, revision: int) -> Path:
         return self.root / tenant / f"r{revision}"
@@ -63,7 +60,7 @@ class Pins:
 def clear_dead() -> tuple[str, ...]:
     """Removes the pins of network namespaces that are no more, which a killed replay leaves; returns their folders. A namespace
     that is kept in a way not seen here (in another PID namespace, say) loses its pins, and its rules go on without."""
-    folders = [folder for folder in _folders(bpffs() / "mantlet") if folder.name.isdecimal()]
+    folders = [folder for folder in _folders(bpffs.place() / "mantlet") if folder.name.isdecimal()]
     if not folders:
         return ()
     living = _living_namespaces()

@@ -74,11 +74,6 @@ def say_json(command: str, content: Mapping[str, object]) -> None:
     print(json.dumps({"version": JSON_VERSION, "command": command, **content}, indent=2, ensure_ascii=False))
 
 
-def say_json_line(content: Mapping[str, object]) -> None:
-    """One object of a stream of them, one a line."""
-    print(json.dumps(content, ensure_ascii=False))
-
-
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset()) -> str:
     """Rows under a header in columns as wide as their widest cell; the columns in `right` are aligned right."""
     cells = [tuple(header), *(tuple(row) for row in rows)]

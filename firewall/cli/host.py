@@ -1,4 +1,4 @@
-"""Commands about the machine: doctor, bench."""
+"""The command doctor."""
 
 from __future__ import annotations
 
