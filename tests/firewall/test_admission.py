@@ -204,8 +204,6 @@ def _attributes(data: bytes) -> dict[int, bytes]:
 
 @pytest.fixture(scope="module")
 def hook() -> Iterator[Hook]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root: the kernel is asked in a network namespace of its own")
     with Namespace() as namespace:
         probe = Hook(namespace)
         yield probe
@@ -220,12 +218,14 @@ def check(hook: Hook, data: bytes, ethertype: int) -> None:
         assert decoded[:65000] == seen[:65000], data.hex()
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("case", ADMITTED)
 def test_the_kernel_admits(case: str, hook: Hook) -> None:
     data = ADMITTED[case]
     check(hook, data, 0x0800 if data[0] >> 4 == 4 else 0x86DD)
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("case", REFUSED)
 def test_the_kernel_refuses(case: str, hook: Hook) -> None:
     data, _ = REFUSED[case]
@@ -233,6 +233,7 @@ def test_the_kernel_refuses(case: str, hook: Hook) -> None:
         check(hook, data, ethertype)
 
 
+@pytest.mark.kernel
 def test_the_kernel_agrees_on_random_and_damaged_packets(hook: Hook) -> None:
     rng = random.Random(20)
     for _ in range(6000):
@@ -244,6 +245,7 @@ def test_the_kernel_agrees_on_random_and_damaged_packets(hook: Hook) -> None:
             check(hook, data, natural if rng.random() < 0.95 else 0x0800 + 0x86DD - natural)
 
 
+@pytest.mark.kernel
 def test_the_kernel_agrees_on_random_hop_by_hop_options(hook: Hook) -> None:
     rng = random.Random(21)
     for _ in range(4000):

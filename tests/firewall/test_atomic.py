@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-import rule_lab
 from rule_lab import PAYLOAD4, PORT, RECEIVER, HandRule, Wire, addresses, byte_is, generation
 
 from firewall import nft
@@ -91,12 +90,6 @@ def swap_under_traffic(swaps: int, packets: int) -> tuple[int, int]:
     assert counts["even first"] + counts["odd first"] == total
     assert min(counts["even first"], counts["odd first"]) > 0.2 * total, "traffic met one side only"
     return revision, total
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _possible() -> None:
-    if reason := rule_lab.missing():
-        pytest.fail(reason)
 
 
 def test_a_hundred_swaps_under_traffic() -> None:

@@ -4,15 +4,12 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from rule_lab import missing
 
 from firewall.capture import Frame
 from firewall.capture_write import write_pcap
 from firewall.replay import Result, junit_xml, run_expectations
 from firewall.replay.admission import repair_checksum
 from rules_dsl import parse_policy
-
-needs_kernel = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 RULES = 'tenant acme\nblock "one" when udp.dstport == 1\nallow "two" when udp.dstport == 2\n'
 
@@ -34,7 +31,7 @@ def results(folder: Path, *expectations: str, engine="reference") -> tuple[Resul
     return run_expectations(parse_policy(RULES + "".join(f"expect {one}\n" for one in expectations), folder=folder), folder, engine)
 
 
-@pytest.mark.parametrize("engine", ["reference", pytest.param("both", marks=needs_kernel)])
+@pytest.mark.parametrize("engine", ["reference", pytest.param("both", marks=pytest.mark.kernel)])
 @pytest.mark.parametrize(
     ("expectation", "tested"),
     [

@@ -27,12 +27,6 @@ EVERYTHING = Protect()
 HERE = Protect(v4=addresses(RECEIVER))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _possible() -> None:
-    if reason := rule_lab.missing():
-        pytest.fail(reason)
-
-
 @pytest.fixture
 def wire() -> Iterator[Wire]:
     with Wire() as made:

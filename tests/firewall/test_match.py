@@ -4,7 +4,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from rule_lab import missing
 
 from firewall.capture import Frame
 from firewall.replay import EnginesDifferError, Options, match
@@ -14,9 +13,8 @@ from firewall.replay.run import Difference
 from rules_dsl import DiagnosticError, parse_expression
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
-needs_kernel = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 engines = pytest.mark.parametrize(
-    "engine", ["reference", pytest.param("kernel", marks=needs_kernel), pytest.param("both", marks=needs_kernel)]
+    "engine", ["reference", pytest.param("kernel", marks=pytest.mark.kernel), pytest.param("both", marks=pytest.mark.kernel)]
 )
 
 

@@ -3,7 +3,6 @@
 import os
 
 import pytest
-from rule_lab import missing
 
 from firewall import nft
 from firewall.namespace import Namespace
@@ -11,7 +10,7 @@ from firewall.replay.admission import repair_checksum
 from firewall.replay.nflog import LogOverrunError, LogReader
 from firewall.replay.tap import MAC, Taps
 
-pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+pytestmark = pytest.mark.kernel
 
 GROUP = 5
 V4 = repair_checksum(bytes.fromhex("4500001c00000000401100000a0000010a000002") + bytes(8))

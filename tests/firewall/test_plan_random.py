@@ -26,7 +26,7 @@ NODE = Node(*COLOS[0])
 ENVIRONMENT = Environment(NODE, VLAN_INTERFACES)
 RULES, PACKETS = 40, 250
 
-pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="kernel tests need root")]
+pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from generators.expressions import Expressions
 from generators.packets import damaged, packets
-from rule_lab import missing
 
 from firewall.capture import CaptureError, Frame, read
 from firewall.capture_write import write_pcap
@@ -26,8 +25,7 @@ from firewall.replay.run import BATCH, EngineName
 from rules_dsl import DiagnosticError, parse_policy
 from rules_dsl.policy import Policy, Protect
 
-needs_kernel = pytest.mark.skipif(missing() is not None, reason=str(missing()))
-engines = pytest.mark.parametrize("engine", ["reference", pytest.param("kernel", marks=needs_kernel)])
+engines = pytest.mark.parametrize("engine", ["reference", pytest.param("kernel", marks=pytest.mark.kernel)])
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 
 ETHERNET_V4, ETHERNET_V6 = bytes(12) + b"\x08\x00", bytes(12) + b"\x86\xdd"
@@ -251,7 +249,7 @@ def by_hand(policy: Policy, nft: str) -> Generation:
     return Generation(policy.tenant, 1, "acme.r1", "acme.r1.entry", policy.hook, Protect(), nft)
 
 
-@needs_kernel
+@pytest.mark.kernel
 def test_the_verdict_is_the_kernels():
     """Rules in the kernel that say something else than the policy: the kernel engine tells what they say."""
     policy = parse_policy('tenant acme\nblock "a" when udp.dstport == 1\nallow "b" when udp.dstport == 2')
@@ -260,7 +258,7 @@ def test_the_verdict_is_the_kernels():
         assert engine.judge(arrivals) == 3 * [Fate("allow", "passed", "b")]
 
 
-@needs_kernel
+@pytest.mark.kernel
 def test_a_packet_that_vanishes_without_a_reason_says_so():
     policy = Policy("acme", ())
     nft = "add chain inet mantlet acme.r1.entry\nadd rule inet mantlet acme.r1.entry drop\n"
@@ -270,14 +268,14 @@ def test_a_packet_that_vanishes_without_a_reason_says_so():
         ]
 
 
-@needs_kernel
+@pytest.mark.kernel
 def test_an_incomplete_report_is_a_fault_and_no_verdict():
     policy = parse_policy('tenant acme\nlog "a" when udp')
     with KernelEngine(policy, by_hand(policy, REPORTS.format(0, "accept"))) as engine, pytest.raises(AssertionError):
         engine.judge([arrival_of(one) for one in capture(udp(), link_type=101)])
 
 
-@needs_kernel
+@pytest.mark.kernel
 def test_reports_that_get_lost_are_asked_for_again_in_smaller_batches():
     policy = parse_policy("tenant acme\n" + "".join(f'log "rule {n}" when udp.dstport >= {n}\n' for n in range(8)))
     arrivals = [arrival_of(one) for one in capture(*(udp(n % 9) for n in range(1000)), link_type=101)]
@@ -288,14 +286,14 @@ def test_reports_that_get_lost_are_asked_for_again_in_smaller_batches():
         assert engine.judge(arrivals) == expected
 
 
-@needs_kernel
+@pytest.mark.kernel
 def test_a_packet_of_the_greatest_length():
     great = udp(9, bytes(65535 - 36) + b"the end!")
     policy = parse_policy('tenant acme\nblock "end" when ip.len == 65535 and payload contains "the end!"')
     assert fates(policy, capture(ETHERNET_V4 + great), "both") == [Fate("block", "dropped", "end")]
 
 
-@needs_kernel
+@pytest.mark.kernel
 def test_the_hosts_namespace_is_left_alone():
     def interfaces() -> str:
         return subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
@@ -306,7 +304,7 @@ def test_the_hosts_namespace_is_left_alone():
         assert os.readlink("/proc/self/ns/net") == inside
 
 
-@needs_kernel
+@pytest.mark.kernel
 def test_without_root_the_kernel_engine_says_what_it_needs():
     os.seteuid(65534)
     try:
@@ -322,7 +320,7 @@ def test_without_root_the_kernel_engine_says_what_it_needs():
 # -- both --------------------------------------------------------------------------------------------------------------
 
 
-@needs_kernel
+@pytest.mark.kernel
 def test_both_engines_agree_on_random_policies_and_damaged_packets():
     rng = random.Random(20)
     for _ in range(6):
@@ -333,7 +331,7 @@ def test_both_engines_agree_on_random_policies_and_damaged_packets():
         assert [str(replayed.difference) for replayed in replay(policy, frames, "both") if replayed.difference] == []
 
 
-@needs_kernel
+@pytest.mark.kernel
 def test_both_engines_agree_on_captures_of_the_corpus():
     if not CORPUS.is_dir():
         pytest.skip(f"{CORPUS} is missing")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 from collections.abc import Callable, Sequence
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from bpf import bpffs
 from bpf.assembler import Assembler
 from bpf.image import ProgramImage
 from bpf.isa import Alu, Condition, Helper, Register
@@ -31,13 +29,6 @@ PAYLOAD4, PAYLOAD6 = 28, 48
 PORT = 4000
 END = b"\xffend of the test's packets"
 EVERYTHING = Protect()
-
-
-def missing() -> str | None:
-    """What keeps kernel tests from running here."""
-    if os.geteuid() != 0:
-        return "kernel tests need root"
-    return None if bpffs.is_mounted() else f"kernel tests need bpffs: mount -t bpf bpf {bpffs.place()}"
 
 
 def constant(name: str, value: int) -> ProgramImage:
