@@ -100,8 +100,8 @@ class DisjointBoxes:
 
     def _cells_of(self, box: Box) -> range | None:
         low, high = box[self._place]
-        cells = range(low >> self._shift, (high >> self._shift) + 1)
-        return cells if len(cells) <= MOST_CELLS else None
+        first, last = low >> self._shift, high >> self._shift
+        return range(first, last + 1) if last - first < MOST_CELLS else None
 
     def _in(self, cells: range) -> Iterator[Box]:
         yield from self._wide

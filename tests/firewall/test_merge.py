@@ -143,6 +143,13 @@ def test_disjoint_boxes_refuse_every_overlap() -> None:
             assert len(holders) <= 1
 
 
+def test_a_range_wider_than_a_machine_word_is_compared_with_all() -> None:
+    boxes = DisjointBoxes(0, 0)
+    assert boxes.take(((0, (1 << 128) - 1), (5, 5)), 1)
+    assert not boxes.take(((7, 1 << 100), (0, 9)), 2)
+    assert boxes.take(((7, 1 << 100), (6, 6)), 3)
+
+
 def test_exact_boxes_keep_the_first() -> None:
     assert exact([(((1, 1),), 5), (((1, 1),), 6)]) == [(((1, 1),), 5)]
 
