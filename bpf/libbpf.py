@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bpf.capabilities import Capability, effective
+
 ENVIRONMENT: Final = "MANTLET_LIBBPF"
 """Environment variable with the path of the libbpf to load."""
 SYSTEM_LIBRARY: Final = "libbpf.so.1"
@@ -25,8 +27,6 @@ WHEEL: Final = "pylibbpf"
 
 TEST_XDP_LIVE_FRAMES: Final = 1 << 1
 """`test_run` flag: XDP_PASS hands the frames to the network stack (BPF_F_TEST_XDP_LIVE_FRAMES)."""
-
-_CAP_NET_ADMIN, _CAP_SYS_ADMIN, _CAP_BPF = 12, 21, 39
 
 
 class BpfError(Exception):
@@ -393,12 +393,9 @@ def refused(what: str, number: int) -> BpfError:
 
 
 def permitted() -> bool:
-    """Whether this process has the capabilities for bpf(): CAP_SYS_ADMIN, or CAP_BPF and CAP_NET_ADMIN (capabilities(7))."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            capabilities = int(line.split()[1], 16)
-            return bool(capabilities >> _CAP_SYS_ADMIN & 1 or (capabilities >> _CAP_BPF & capabilities >> _CAP_NET_ADMIN & 1))
-    return False
+    """Whether this process has the capabilities for bpf(): CAP_SYS_ADMIN, or CAP_BPF and CAP_NET_ADMIN."""
+    held = effective()
+    return Capability.SYS_ADMIN in held or held >= {Capability.BPF, Capability.NET_ADMIN}
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 
 from bpf import bpffs
+from bpf.capabilities import Capability, effective
 from bpf.libbpf import BpfError, libbpf
 from firewall import nft
 from firewall.kernel import KernelError
@@ -17,10 +18,6 @@ from firewall.netlink import Netlink, NetlinkError
 
 BTF = Path("/sys/kernel/btf/vmlinux")
 TUN = Path("/dev/net/tun")
-
-CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_BPF = 12, 21, 39
-"""include/uapi/linux/capability.h."""
-
 
 MATCH = ("bpf", 1)
 """The xtables match that payload rules need, and its revision."""
@@ -56,19 +53,9 @@ class Feature:
     """What to do where it is missing."""
 
 
-def capabilities() -> int:
-    """The effective capabilities of this process, a bit each."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return int(line.split()[1], 16)
-    return 0
-
-
 def _privileges() -> Feature:
-    held = capabilities()
-    names = {CAP_NET_ADMIN: "CAP_NET_ADMIN", CAP_SYS_ADMIN: "CAP_SYS_ADMIN", CAP_BPF: "CAP_BPF"}
-    # CAP_SYS_ADMIN contains CAP_BPF (and Linux before 5.8 knows only that).
-    lacking = [name for bit, name in names.items() if not held >> bit & 1 and not (bit == CAP_BPF and held >> CAP_SYS_ADMIN & 1)]
+    held = effective()
+    lacking = [f"CAP_{each.name}" for each in Capability if each not in held]
     who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
     found = f"{who} lacks {', '.join(lacking)}" if lacking else who
     return Feature("privileges", Need.ENFORCE, not lacking, found, "run it as root")
