@@ -6,17 +6,19 @@ The write returns when the kernel's receive path is through, prerouting included
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 import socket
 import struct
 from hashlib import blake2s
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from firewall.namespace import NAME_MAX, Namespace
+from firewall.namespace import NAME_MAX, Namespace, NamespaceError
 
 SENTINEL: Final = "mantlet~end"
 """The interface by which the replay's own packets come in; no interface of a capture gets a name with `~`."""
@@ -29,6 +31,9 @@ MAC: Final = bytes.fromhex("020000000001")
 
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_.@+-]")
 """What is replaced in a name: what the kernel does not take (net/core/dev.c, dev_valid_name) or no rule could name."""
+
+_TAKEN: Final = frozenset({".", "..", "all", "default"})
+"""Names that the kernel has another use for: below /proc/sys/net/ipv4/conf each interface has a folder, and these are there."""
 
 
 class Interface(NamedTuple):
@@ -44,13 +49,21 @@ def interface_of(name: str, vlan: tuple[int, ...]) -> Interface:
     """The interface for frames captured at `name` with these VLAN tags (outermost first): `eth0`, `eth0.10`, `eth0.100.200`.
 
     A name that would not do in Linux (Windows' `\\Device\\NPF_{...}`, more than 15 characters) has its bad characters replaced by
-    `_`, is cut to 9, and ends in `@` and five hex digits that tell it from others cut to the same."""
+    `_`, is cut to 9, and ends in `@` and five hex digits that tell it from others cut to the same.
+
+    An interface that the capture itself names `eth0.10` is the VLAN interface that Linux so names: its frames, whose tag is off
+    already, came by VLAN 10 just as those of `eth0` with that tag."""
     full = ".".join((name, *map(str, vlan)))
     usable = _FORBIDDEN.sub("_", full)
-    if usable != full or not 0 < len(full) <= NAME_MAX or full in (".", ".."):
+    if usable != full or not 0 < len(full) <= NAME_MAX or full in _TAKEN:
         digest = blake2s(full.encode()).hexdigest()[:5]
         usable = f"{usable[: NAME_MAX - 6]}@{digest}"
-    return Interface(usable, vlan[0] if vlan else None)
+    ids = tuple(takewhile(_is_vlan_id, reversed(full.split(".")[1:])))
+    return Interface(usable, int(ids[-1]) if ids else None)
+
+
+def _is_vlan_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 4 and 0 < int(text) < 4096
 
 
 class Taps(dict[str, int]):
@@ -67,7 +80,16 @@ class Taps(dict[str, int]):
     def __missing__(self, name: str) -> int:
         if name == "lo":
             self._namespace.call(_rename, "lo", "mantlet~lo")
-        tap = self[name] = self._namespace.tap(name, mac=MAC)
+        try:
+            tap = self._namespace.tap(name, mac=MAC)
+        except NamespaceError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EMFILE or len(self) < 2:
+                raise
+            # A capture may name more interfaces than a process may have files. A persistent tap is opened again when it is asked for.
+            for other in self.keys() - {SENTINEL}:
+                os.close(self.pop(other))
+            tap = self._namespace.tap(name, mac=MAC)
+        self[name] = tap
         # A tap that goes when it is closed takes a quarter of a second for it; a persistent one goes with its namespace, unwaited for.
         fcntl.ioctl(tap, TUNSETPERSIST, 1)
         return tap

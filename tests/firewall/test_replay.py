@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -291,6 +292,35 @@ def test_a_packet_of_the_greatest_length():
     great = udp(9, bytes(65535 - 36) + b"the end!")
     policy = parse_policy('tenant acme\nblock "end" when ip.len == 65535 and payload contains "the end!"')
     assert fates(policy, capture(ETHERNET_V4 + great), "both") == [Fate("block", "dropped", "end")]
+
+
+@pytest.mark.kernel
+def test_a_capture_may_have_more_interfaces_than_a_process_files():
+    names = [f"eth{number}" for number in (*range(90), *range(90))]
+    frames = capture(*(frame(ETHERNET_V4 + udp(), interface=name) for name in names))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 40, limits[1]))
+    try:
+        found = fates('tenant acme\nblock "89" when interface.in == "eth89"', frames, "kernel")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert [index for index, fate in enumerate(found) if fate.rule == "89"] == [89, 179]
+
+
+@engines
+def test_an_interface_named_like_a_vlan_is_that_vlan(engine):
+    policy = 'tenant acme\nblock "10" when interface.in == "eth0.10" and vlan.id == 10\nblock "other" when vlan.id > 0'
+    tagged = ETHERNET_V4[:12] + b"\x81\x00\x00\x0a\x08\x00" + udp()
+    frames = capture(
+        frame(ETHERNET_V4 + udp(), interface="eth0.10"), tagged, ETHERNET_V4 + udp(), frame(ETHERNET_V4 + udp(), interface="eth0.11")
+    )
+    assert [fate.rule for fate in fates(policy, frames, engine)] == ["10", "10", None, "other"]
+
+
+@engines
+@pytest.mark.parametrize("name", ["all", "default", "lo", "any", "%d", "eth0:1", "mantlet~end", "é", "a/b", "x" * 40])
+def test_any_name_of_an_interface_does(engine, name):
+    assert fates("tenant acme", capture(udp(), link_type=101, interface=name), engine) == [Fate("default", "passed", None)]
 
 
 @pytest.mark.kernel
