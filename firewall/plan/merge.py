@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from firewall.match import Conjunction, Key, Match, Notation
-from firewall.plan.boxes import DisjointBoxes, exact, flattened, interval_keys
+from firewall.plan.boxes import MOST_CELLS, DisjointBoxes, exact, flattened, interval_keys
 from firewall.plan.model import Box, Element, MapStage, RuleStage, Stage, Term
 from rules_dsl.expression import Ranges
 
@@ -156,17 +156,27 @@ def _disjoint_part(run: Sequence[_Candidate]) -> tuple[int, list[tuple[Box, int]
 def _index_of(run: Sequence[_Candidate]) -> tuple[int, int]:
     """By which key (its place) boxes are found again, and the size of its cells as a power of 2."""
     keys = [key for key in Key if key in run[0].keys]
+    boxes = [box for candidate in run for box in candidate.boxes]
+    shifts = [_cell_shift(key, max(box[place][1] for box in boxes)) for place, key in enumerate(keys)]
 
-    def distinct(place: int) -> int:
-        return len({box[place] for candidate in run for box in candidate.boxes})
+    def spread(place: int) -> tuple[int, int]:
+        """How many boxes of few cells there are, in how many different cells."""
+        ranges = [(box[place][0] >> shifts[place], box[place][1] >> shifts[place]) for box in boxes]
+        narrow = [first for first, last in ranges if last - first < MOST_CELLS]
+        return min(len(narrow), len(boxes) - len(boxes) // 16), len(set(narrow))
 
-    place = max(range(len(keys)), key=distinct)
-    widest = max(candidate.boxes[0][place][1] for candidate in run)
-    match keys[place]:
+    place = max(range(len(keys)), key=spread)
+    return place, shifts[place]
+
+
+def _cell_shift(key: Key, highest: int) -> int:
+    match key:
         case Key.SOURCE | Key.DESTINATION:
-            return place, 8 if widest < 1 << 32 else 80  # a /24, or a /48
+            return 8 if highest < 1 << 32 else 80  # a /24, or a /48
+        case Key.SOURCE_PORT | Key.DESTINATION_PORT:
+            return 4
         case _:
-            return place, 4
+            return 0
 
 
 def _map_stage(part: Sequence[_Candidate], boxes: Sequence[tuple[Box, int]]) -> MapStage:
@@ -181,7 +191,7 @@ def _map_stage(part: Sequence[_Candidate], boxes: Sequence[tuple[Box, int]]) -> 
             protocol = low
             keys.pop(place)
             boxes = [((*box[:place], *box[place + 1 :]), target) for box, target in boxes]
-    order = sorted(range(len(keys)), key=lambda place: (keys[place] is Key.PROTOCOL, -len({box[place] for box, _ in boxes})))
+    order = sorted(range(len(keys)), key=lambda place: (keys[place] is Key.PROTOCOL, _crowd(boxes, place)))
     elements = tuple(Element(tuple(box[place] for place in order), target) for box, target in boxes)
     notation = next((match.notation for match in part[0].stage.terms[0].matches if match.key in _ADDRESSES), Notation.NUMBER)
     ordered: Conjunction = tuple(sorted(fixed, key=lambda match: (match.protocol is not None, match.cost, match.left)))
@@ -190,6 +200,14 @@ def _map_stage(part: Sequence[_Candidate], boxes: Sequence[tuple[Box, int]]) -> 
         tuple((candidate.stage.index, candidate.stage.rule) for candidate in part), ordered, tuple(keys[place] for place in order),
         protocol, elements, notation, (f"native: {len(part)} rules merged into a map over {names} of {len(elements)} elements",),
     )  # fmt: skip
+
+
+def _crowd(boxes: Sequence[tuple[Box, int]], place: int) -> int:
+    """In how many elements a value of this key lies, measured by samples: the kernel walks the keys of an interval map in their
+    order, and is the quicker the fewer elements the first ones leave (net/netfilter/nft_set_pipapo.c)."""
+    values = [box[place][0] for box, _ in boxes[:: len(boxes) // 64 + 1]]
+    ranges = [box[place] for box, _ in boxes[:: len(boxes) // 1024 + 1]]
+    return sum(low <= value <= high for value in values for low, high in ranges)
 
 
 _ADDRESSES = (Key.SOURCE, Key.DESTINATION)

@@ -143,6 +143,22 @@ def test_disjoint_boxes_refuse_every_overlap() -> None:
             assert len(holders) <= 1
 
 
+def test_wide_ranges_of_many_kinds_neither_slow_the_search_nor_stand_first() -> None:
+    """Prefixes with port ranges, each range another one: the ports tell nearly nothing apart."""
+    rng = random.Random(5)
+    rules: list[Expression] = []
+    for _ in range(5000):
+        source, destination = rng.randrange(1 << 24) << 8, 0x0A090000 + (rng.randrange(256) << 8)
+        ports = number("tcp.dstport", rng.randrange(1000), 1000 + rng.randrange(60000))
+        rules.append(And((address("ip.src", source, source + 255), address("ip.dst", destination, destination + 255), ports)))
+    before = time.process_time()
+    found = stages(rules)
+    assert time.process_time() - before < 10
+    assert len(found) < 5
+    assert isinstance(found[0], MapStage)
+    assert found[0].keys == (Key.SOURCE, Key.DESTINATION, Key.DESTINATION_PORT)
+
+
 def test_a_range_wider_than_a_machine_word_is_compared_with_all() -> None:
     boxes = DisjointBoxes(0, 0)
     assert boxes.take(((0, (1 << 128) - 1), (5, 5)), 1)
