@@ -37,7 +37,6 @@ __all__ = [
     "rollback",
     "status",
     "sweep",
-    "vlan_interfaces",
 ]
 
 KEPT = 50

@@ -54,8 +54,8 @@ def _vlan(text: str) -> tuple[str, int]:
 
 def environment(options: argparse.Namespace) -> Environment:
     """What the command says of the place: the node, and the VLAN interfaces given or else this machine's."""
-    from firewall.enforce import vlan_interfaces
     from firewall.plan import Environment, Node
+    from firewall.vlan import vlan_interfaces
 
     given = dict(options.vlan) if options.vlan is not None else vlan_interfaces()
     return Environment(Node(options.node, options.region), given)
@@ -118,8 +118,8 @@ def explain_policy(options: argparse.Namespace, path: Path) -> Exit:
     from firewall.changes import protect_words
     from firewall.cli.plans import explained, plan_json
     from firewall.cli.policies import load
-    from firewall.enforce import vlan_interfaces
     from firewall.plan import Environment, plan
+    from firewall.vlan import vlan_interfaces
 
     policy = load(options, path)
     planned = plan(policy, Environment(vlan_interfaces=vlan_interfaces()))

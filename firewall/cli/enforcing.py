@@ -100,8 +100,8 @@ def register(commands: Commands) -> None:
 def _plan(options: argparse.Namespace) -> Exit:
     from firewall.changes import changes
     from firewall.cli.policies import load
-    from firewall.enforce import vlan_interfaces
     from firewall.plan import Environment, Node, plan
+    from firewall.vlan import vlan_interfaces
 
     policy = load(options)
     plan(policy, Environment(Node(options.node, options.region), vlan_interfaces()))  # raises what `apply` would

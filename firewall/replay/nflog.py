@@ -14,11 +14,10 @@ import struct
 from types import TracebackType
 from typing import Final, Self
 
-NETLINK_NETFILTER: Final = 12
+from firewall.netlink import F_ACK, F_REQUEST, NETLINK_NETFILTER, NLMSG_ERROR, attribute
+
 _SUBSYSTEM_ULOG: Final = 4
 _MESSAGE_PACKET, _MESSAGE_CONFIG = _SUBSYSTEM_ULOG << 8, _SUBSYSTEM_ULOG << 8 | 1
-_NLMSG_ERROR: Final = 2
-_REQUEST_AND_ACK: Final = 1 | 4
 
 _CONFIG_COMMAND, _CONFIG_MODE, _CONFIG_BUFFER_SIZE, _CONFIG_THRESHOLD = 1, 2, 3, 5
 _COMMAND_BIND: Final = 1
@@ -61,12 +60,12 @@ class LogReader:
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, 33, receive_bytes)  # SO_RCVBUFFORCE (asm-generic/socket.h)
             self._socket.bind((0, 0))
-            self._configure(group, _attribute(_CONFIG_COMMAND, bytes([_COMMAND_BIND])))
+            self._configure(group, attribute(_CONFIG_COMMAND, bytes([_COMMAND_BIND])))
             self._configure(
                 group,
-                _attribute(_CONFIG_MODE, struct.pack(">IBx", 0, _COPY_META))
-                + _attribute(_CONFIG_BUFFER_SIZE, struct.pack(">I", _MESSAGES_BYTES))
-                + _attribute(_CONFIG_THRESHOLD, struct.pack(">I", threshold)),
+                attribute(_CONFIG_MODE, struct.pack(">IBx", 0, _COPY_META))
+                + attribute(_CONFIG_BUFFER_SIZE, struct.pack(">I", _MESSAGES_BYTES))
+                + attribute(_CONFIG_THRESHOLD, struct.pack(">I", threshold)),
             )
             self._socket.setblocking(False)
         except OSError as error:
@@ -76,10 +75,10 @@ class LogReader:
 
     def _configure(self, group: int, attributes: bytes) -> None:
         body = struct.pack(">BBH", socket.AF_UNSPEC, 0, group) + attributes
-        self._socket.send(struct.pack("=IHHII", 16 + len(body), _MESSAGE_CONFIG, _REQUEST_AND_ACK, 0, 0) + body)
+        self._socket.send(struct.pack("=IHHII", 16 + len(body), _MESSAGE_CONFIG, F_REQUEST | F_ACK, 0, 0) + body)
         answer = self._socket.recv(4096)
         kind, code = struct.unpack_from("=H10xi", answer, 4)
-        assert kind == _NLMSG_ERROR
+        assert kind == NLMSG_ERROR
         if code:
             raise OSError(-code, os.strerror(-code))
 
@@ -155,8 +154,3 @@ def _layout(data: bytes, start: int, length: int) -> int:
             return place + 8 - start
         place += size + 3 & ~3
     raise AssertionError(f"nfnetlink_log reported a packet without a source address: attributes {seen}")
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    length = 4 + len(value)
-    return struct.pack("=HH", length, kind) + value + bytes(-length % 4)
