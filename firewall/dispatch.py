@@ -16,12 +16,12 @@ from typing import TypeVar, assert_never
 from firewall import netlink
 from firewall.generation import TABLE
 from firewall.netlink import Message, Netlink, Verdict
-from rules_dsl.policy import Hook, Protect
+from rules_dsl.policy import LONGEST_INTERFACE_NAME, Hook, Protect
 
 PRIORITY = -450
 """Before defragmentation (NF_IP_PRI_CONNTRACK_DEFRAG, -400), so that rules see fragments."""
-INTERFACE_BYTES = 16
-"""IFNAMSIZ."""
+INTERFACE_KEY_BYTES = LONGEST_INTERFACE_NAME + 1
+"""IFNAMSIZ: a name with its NUL."""
 
 
 _Address = TypeVar("_Address", IPv4Address, IPv6Address)
@@ -141,7 +141,7 @@ def claims(hook: Hook, protect: Protect) -> frozenset[Claim]:
     for kind, ranges in ((Kind.V4, protect.v4), (Kind.V6, protect.v6)):
         size = _KEY_BYTES[kind]
         found += [Claim(hook, kind, first.to_bytes(size, "big"), last.to_bytes(size, "big")) for first, last in ranges]
-    names = [name.encode().ljust(INTERFACE_BYTES, b"\0") for name in protect.interfaces]
+    names = [name.encode().ljust(INTERFACE_KEY_BYTES, b"\0") for name in protect.interfaces]
     marks = [mark.to_bytes(4, sys.byteorder) for mark in protect.marks]
     found += [Claim(hook, Kind.INTERFACE, name, name) for name in names]
     found += [Claim(hook, Kind.MARK, mark, mark) for mark in marks]

@@ -13,9 +13,7 @@ from firewall.native_fields import Load, bits_load, load_of
 from rules_dsl import expression as ex
 from rules_dsl.expression import Ranges
 from rules_dsl.fields import HEADER_BYTES, Field, Header
-
-LONGEST_INTERFACE_NAME = 15
-"""IFNAMSIZ - 1 (linux/if.h)."""
+from rules_dsl.policy import LONGEST_INTERFACE_NAME
 
 _SAFE_INTERFACE = re.compile(rb"[A-Za-z0-9_.@:+-]+")
 """Interface names that need no quoting rules of nft."""

@@ -74,6 +74,10 @@ class Rule:
         return self.action.ends and self.mode is Mode.ENABLED
 
 
+LONGEST_INTERFACE_NAME = 15
+"""Bytes (linux/if.h, IFNAMSIZ less its NUL)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Protect:
     """The traffic that a policy's rules see: a packet of one of these. Empty: every packet."""

@@ -23,7 +23,7 @@ from rules_dsl.limits import Limits
 from rules_dsl.listfile import parse_list
 from rules_dsl.lists import ItemValue, ListValue, gathered, item_value, kind_of
 from rules_dsl.literals import BITS, LiteralError
-from rules_dsl.policy import Action, Expectation, Hook, Limit, Mode, Policy, Protect, Rule
+from rules_dsl.policy import LONGEST_INTERFACE_NAME, Action, Expectation, Hook, Limit, Mode, Policy, Protect, Rule
 from rules_dsl.ranges import merged
 from rules_dsl.suggestions import did_you_mean
 from rules_dsl.syntax import (
@@ -51,8 +51,6 @@ NAME_BYTES = 120
 """Of a rule's name in UTF-8: it becomes a comment in the kernel, which holds 128 (libnftnl udata.h, NFTNL_UDATA_COMMENT_MAXLEN)."""
 
 _TENANT = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
-_INTERFACE_BYTES = 15
-"""Of an interface's name (linux/if.h, IFNAMSIZ less its NUL)."""
 
 UNITS = ("second", "minute", "hour")
 VERDICTS = ("allow", "block", "reject", "log", "limit", "default")
@@ -210,12 +208,12 @@ class PolicyChecks:
 
     def _is_interface(self, value: bytes, place: Place) -> bool:
         if (
-            0 < len(value) <= _INTERFACE_BYTES
+            0 < len(value) <= LONGEST_INTERFACE_NAME
             and value.isascii()
             and not any(chr(byte).isspace() or byte in b'/:"\\' or byte < 32 for byte in value)
         ):
             return True
-        help = f"1 to {_INTERFACE_BYTES} characters without spaces, slashes and colons"
+        help = f"1 to {LONGEST_INTERFACE_NAME} characters without spaces, slashes and colons"
         self.context.error("E0508", "this cannot be an interface's name", place, help=help)
         return False
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from firewall.namespace import NAME_MAX, Namespace, NamespaceError
+from firewall.namespace import Namespace, NamespaceError
+from rules_dsl.policy import LONGEST_INTERFACE_NAME
 
 SENTINEL: Final = "mantlet~end"
 """The interface by which the replay's own packets come in; no interface of a capture gets a name with `~`."""
@@ -55,9 +56,9 @@ def interface_of(name: str, vlan: tuple[int, ...]) -> Interface:
     already, came by VLAN 10 just as those of `eth0` with that tag."""
     full = ".".join((name, *map(str, vlan)))
     usable = _FORBIDDEN.sub("_", full)
-    if usable != full or not 0 < len(full) <= NAME_MAX or full in _TAKEN:
+    if usable != full or not 0 < len(full) <= LONGEST_INTERFACE_NAME or full in _TAKEN:
         digest = blake2s(full.encode()).hexdigest()[:5]
-        usable = f"{usable[: NAME_MAX - 6]}@{digest}"
+        usable = f"{usable[: LONGEST_INTERFACE_NAME - 6]}@{digest}"
     ids = tuple(takewhile(_is_vlan_id, reversed(full.split(".")[1:])))
     return Interface(usable, int(ids[-1]) if ids else None)
 
