@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Final, ParamSpec, Self, TypeVar
 
 from firewall.pins import Pins
+from rules_dsl.policy import LONGEST_INTERFACE_NAME
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,8 +28,6 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFHWADDR = 0x8913, 0x8914, 0x8924
 SIOCSIFMTU: Final = 0x8922
 IFF_UP: Final = 0x1
 ARPHRD_ETHER: Final = 1
-NAME_MAX: Final = 15
-"""IFNAMSIZ less the final NUL."""
 
 
 class NamespaceError(Exception):
@@ -91,7 +90,11 @@ def _leave_for_new() -> tuple[int, int]:
     file = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     inode = os.fstat(file).st_ino
     Pins.of(inode).clear()
-    set_up("lo")
+    try:
+        set_up("lo")
+    except OSError as error:
+        os.close(file)
+        raise NamespaceError(f"no interface of it can be set up: {error.strerror} (needs root, or CAP_NET_ADMIN)") from error
     return file, inode
 
 
@@ -105,8 +108,8 @@ def set_up(name: str) -> None:
 
 def _interface(name: str, kind: int, mac: bytes | None, mtu: int | None) -> int:
     encoded = name.encode()
-    if not 0 < len(encoded) <= NAME_MAX:
-        raise NamespaceError(f"interface name {name!r}: 1 to {NAME_MAX} bytes")
+    if not 0 < len(encoded) <= LONGEST_INTERFACE_NAME:
+        raise NamespaceError(f"interface name {name!r}: 1 to {LONGEST_INTERFACE_NAME} bytes")
     try:
         file = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:

@@ -5,6 +5,7 @@ The libraries are not imported here: an exception of a module that was never loa
 
 from __future__ import annotations
 
+import errno
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -41,6 +42,9 @@ KNOWN: tuple[tuple[str, str, Exit], ...] = (
 )
 """Module, exception, exit code."""
 
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What the system says of a full disk, a spent quota, a file size limit and a broken device, without the name of a file."""
+
 
 def failure_of(error: Exception) -> Failure | None:
     """What `error` tells the user; None where it is a bug of ours."""
@@ -59,6 +63,8 @@ def failure_of(error: Exception) -> Failure | None:
     if isinstance(error, OSError) and error.filename is not None:
         # Of our own files (a state folder, an output file); what the user named to be read is opened by the commands.
         return Failure(Exit.BAD_INPUT, f"{error.filename}: {error.strerror}")
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+        return Failure(Exit.REFUSED, f"the output cannot be written: {(error.strerror or '').lower()}")
     if isinstance(error, PermissionError):
         return Failure(Exit.REFUSED, f"{error.strerror}", ("run it as root",))
     return None

@@ -24,6 +24,22 @@ def require_file(path: Path) -> None:
         raise BadInput(f"{path}: {error.strerror}") from None
 
 
+def require_capture(path: Path) -> Path:
+    """The path to read a capture from: `-` is standard input. Raises BadInput where it cannot be opened."""
+    if str(path) == "-":
+        return Path("/dev/stdin")
+    if not path.is_fifo():  # who writes into a pipe would be gone after it had been opened and closed
+        require_file(path)
+    return path
+
+
+def require_other_file(output: Path, *inputs: Path) -> None:
+    """Raises BadInput where `output` is one of the files that are read: it would be lost before."""
+    for path in inputs:
+        if output.is_file() and path.is_file() and output.samefile(path):
+            raise BadInput(f"{output} is what is read: say another file with -o")
+
+
 def read_text(path: Path) -> str:
     """The text of a file, its line ends as they are. Raises BadInput for what is no UTF-8."""
     require_file(path)

@@ -31,7 +31,7 @@ def register(commands: Commands) -> None:
         "mantlet match --engine reference 'sip' traffic.pcapng",
     )
     match.add_argument("expression", metavar="EXPR", help="an expression of the rule language")
-    match.add_argument("capture", type=Path, metavar="CAPTURE", help="a pcap or pcapng file, gzipped or not")
+    match.add_argument("capture", type=Path, metavar="CAPTURE", help="a pcap or pcapng file, gzipped or not; - is standard input")
     _add_engine(match, "kernel")
     add_geo(match)
     add_node(match)
@@ -49,7 +49,7 @@ def register(commands: Commands) -> None:
         "sudo mantlet replay acme.rules traffic.pcap --format pcapng -o judged.pcapng   # open it in Wireshark",
     )
     add_policy_file(replay)
-    replay.add_argument("capture", type=Path, metavar="CAPTURE", help="a pcap or pcapng file, gzipped or not")
+    replay.add_argument("capture", type=Path, metavar="CAPTURE", help="a pcap or pcapng file, gzipped or not; - is standard input")
     _add_engine(replay, "kernel")
     add_node(replay)
     _add_mark(replay)
@@ -80,11 +80,17 @@ def _add_engine(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def _add_mark(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mark", type=_number, default=0, metavar="N", help="the mark that every packet carries (meta.mark)")
+    parser.add_argument("--mark", type=_mark, default=0, metavar="N", help="the mark that every packet carries (meta.mark)")
 
 
-def _number(text: str) -> int:
-    return int(text, 0)
+def _mark(text: str) -> int:
+    try:
+        mark = int(text, 0)
+    except ValueError:
+        mark = -1
+    if not 0 <= mark < 1 << 32:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number from 0 to 0xffffffff")
+    return mark
 
 
 def _options(options: argparse.Namespace) -> Options:
@@ -98,13 +104,13 @@ def _options(options: argparse.Namespace) -> Options:
 
 
 def _match(options: argparse.Namespace) -> Exit:
-    from firewall.cli.policies import geo_table, require_file
+    from firewall.cli.policies import geo_table, require_capture
     from firewall.replay import EnginesDifferError, match
     from rules_dsl import parse_expression
 
-    require_file(options.capture)
+    capture = require_capture(options.capture)
     expression = parse_expression(options.expression, geo=geo_table(options.geo))
-    frames = match(expression, options.capture, options.engine, _options(options), text=options.expression)
+    frames = match(expression, capture, options.engine, _options(options), text=options.expression)
     try:
         if wants_json(options):
             say_json("match", {"expression": options.expression, "engine": options.engine, "frames": list(frames)})
@@ -122,15 +128,17 @@ def _match(options: argparse.Namespace) -> Exit:
 
 
 def _replay(options: argparse.Namespace) -> Exit:
-    from firewall.cli.policies import load, require_file
+    from firewall.cli.policies import load, require_capture, require_other_file
     from firewall.replay import replay
 
     if options.format == "pcapng" and options.output is None:
         raise BadInput("--format pcapng writes a file: say which with -o FILE")
     policy = load(options)
-    require_file(options.capture)
+    capture = require_capture(options.capture)
+    if options.output is not None:
+        require_other_file(options.output, capture, options.file)
     differences: list[Difference] = []
-    replayed = _noting(replay(policy, options.capture, options.engine, _options(options)), differences)
+    replayed = _noting(replay(policy, capture, options.engine, _options(options)), differences)
     match options.format:
         case "pcapng":
             _write_pcapng(options.output, replayed)

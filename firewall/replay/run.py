@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -81,6 +83,8 @@ def replay(
     A capture that is cut or damaged raises CaptureError after its last whole frame. Raises also, before the first frame, what the
     engine raises: EngineUnavailableError, DiagnosticError for rules that cannot be enforced yet."""
     with ExitStack() as opened:
+        if isinstance(source, Path) and source.exists() and not source.is_file() and engine != "reference" and _tests_vlan(policy):
+            source = opened.enter_context(_kept(source))  # it is read twice, which a pipe is not
         match engine:
             case "kernel":
                 one = opened.enter_context(_kernel(policy, source, options))
@@ -142,6 +146,22 @@ def _reference(policy: Policy, options: Options) -> AbstractContextManager[Engin
     if diagnostics := enforceable(policy):
         raise DiagnosticError(tuple(diagnostics))
     return ReferenceEngine(policy, options.node, options.mark)
+
+
+@contextmanager
+def _kept(pipe: Path) -> Iterator[Path]:
+    """A file with what comes out of `pipe`."""
+    with tempfile.NamedTemporaryFile(prefix="mantlet-") as file:
+        try:
+            with pipe.open("rb") as stream:
+                shutil.copyfileobj(stream, file)
+        except OSError as error:
+            raise CaptureError(pipe, f"cannot be read: {(error.strerror or str(error)).lower()}") from error
+        file.flush()
+        try:
+            yield Path(file.name)
+        except CaptureError as error:
+            raise CaptureError(pipe, error.what, error.offset, error.frame) from None
 
 
 def _tests_vlan(policy: Policy) -> bool:

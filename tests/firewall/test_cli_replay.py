@@ -120,10 +120,57 @@ def test_replay_of_a_broken_rule_file_judges_nothing(tmp_path: Path, capsys: pyt
     assert "bad.rules:1:16" in captured.err
 
 
+@pytest.mark.parametrize("form", ["table", "json", "pcapng"])
+@pytest.mark.parametrize("read", ["rules", "capture"])
+def test_replay_does_not_write_over_what_it_reads(form: str, read: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rules, traffic, link = tmp_path / "x.rules", tmp_path / "x.pcap", tmp_path / "link"
+    rules.write_text("tenant t\n")
+    traffic.write_bytes(Path(CAPTURE).read_bytes())
+    link.symlink_to(rules if read == "rules" else traffic)
+    assert main(["replay", str(rules), str(traffic), *BY_REFERENCE, "--format", form, "-o", str(link)]) == 2
+    assert capsys.readouterr().err == f"mantlet: {link} is what is read: say another file with -o\n"
+    assert (rules.read_text(), traffic.read_bytes()) == ("tenant t\n", Path(CAPTURE).read_bytes())
+
+
+@pytest.mark.parametrize("mark", ["-1", "0x100000000", "red"])
+def test_a_mark_that_no_packet_can_have(mark: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["match", "true", CAPTURE, f"--mark={mark}"])
+    assert left.value.code == 2
+    assert f"`{mark}` is not a number from 0 to 0xffffffff" in capsys.readouterr().err
+
+
 @pytest.mark.kernel
-def test_replay_without_privileges_is_refused_in_one_line() -> None:
+@pytest.mark.parametrize("expression", ["udp", "udp and not vlan.id == 1"])  # for vlan.id a capture is read twice
+def test_a_capture_may_come_by_a_pipe(expression: str, tmp_path: Path) -> None:
+    pipe, content = tmp_path / "pipe", Path(CAPTURE).read_bytes()
+    os.mkfifo(pipe)
+    wanted = subprocess.run([sys.executable, "-m", "firewall", "match", expression, CAPTURE], capture_output=True, check=True).stdout
+    assert wanted
+    for capture, given in (("-", content), (str(pipe), None)):
+        with subprocess.Popen(
+            [sys.executable, "-m", "firewall", "match", expression, capture], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            if given is None:
+                pipe.write_bytes(content)
+            assert process.communicate(given)[0] == wanted
+        assert process.returncode == 0
+
+
+@pytest.mark.kernel
+def test_damage_in_a_capture_that_comes_by_a_pipe_is_told_of_the_pipe() -> None:
+    cut = Path(CAPTURE).read_bytes()[:700]
+    arguments = [sys.executable, "-m", "firewall", "match", "vlan.id == 1", "-"]
+    result = subprocess.run(arguments, input=cut, capture_output=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith(b"mantlet: /dev/stdin: cut in a")
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("lacking", ["-all", "-net_admin", "-sys_admin"])
+def test_replay_without_privileges_is_refused_in_one_line(lacking: str) -> None:
     result = subprocess.run(
-        ["setpriv", "--bounding-set=-all", sys.executable, "-m", "firewall", "replay", RULES, CAPTURE],
+        ["setpriv", f"--bounding-set={lacking}", sys.executable, "-m", "firewall", "replay", RULES, CAPTURE],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 3

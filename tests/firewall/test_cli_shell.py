@@ -16,6 +16,9 @@ from firewall.cli.parser import build_parser
 COMMANDS = ("check", "fmt", "fields", "explain", "compile", "match", "replay", "test", "plan", "apply", "rollback", "remove", "history",
             "status", "counters", "doctor")  # fmt: skip
 
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+RULES, CAPTURE = str(EXAMPLES / "dns-resolver.rules"), str(EXAMPLES / "dns-resolver.pcap")
+
 
 def mantlet(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -78,6 +81,13 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     process.stdout.close()
     _, err = process.communicate()
     assert err == b""
+
+
+@pytest.mark.parametrize("arguments", [["fields"], ["replay", RULES, CAPTURE, "--engine", "reference"]])
+def test_a_full_disk_is_one_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run([sys.executable, "-m", "firewall", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (3, "mantlet: the output cannot be written: no space left on device\n")
 
 
 def test_no_colour_where_there_is_no_terminal(tmp_path: Path) -> None:
