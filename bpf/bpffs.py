@@ -17,9 +17,6 @@ ENVIRONMENT: Final = "MANTLET_BPFFS"
 """Environment variable with the place of the BPF file system, where it is not the usual one."""
 USUAL_PLACE: Final = Path("/sys/fs/bpf")
 
-LONGEST_PIN: Final = 511
-"""Bytes of a path that xtables' bpf match takes (XT_BPF_PATH_MAX less the end, linux/netfilter/xt_bpf.h)."""
-
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -86,9 +83,3 @@ def make_directory(path: Path) -> Path:
 def pins(path: Path) -> tuple[Path, ...]:
     """Every pin below the directory `path`, sorted; none where the directory is not there. (`maps.debug` and such are the kernel's.)"""
     return tuple(sorted(Path(folder, name) for folder, _, names in os.walk(path) for name in names if "." not in name))
-
-
-def pin_name(text: str) -> str:
-    """`text` as one name in a BPF file system, reversibly: bytes other than letters, digits, `_` and `-` become `+` and two hex digits."""
-    safe = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
-    return "".join(chr(byte) if byte in safe else f"+{byte:02x}" for byte in text.encode())

@@ -179,7 +179,6 @@ def _pcap(path: Path, read: Read, kind: _PcapKind) -> Iterator[Frame]:
 _SECTION_MAGIC = b"\x0a\x0d\x0d\x0a"
 _SECTION = 0x0A0D0D0A
 _INTERFACE, _PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET = 1, 2, 3, 6
-_BYTE_ORDER_MAGIC = 0x1A2B3C4D
 _IF_NAME, _IF_TSRESOL, _IF_TSOFFSET = 2, 9, 14
 _BLOCK_LIMIT = _LARGE_FRAME_LIMIT + 65_536
 

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bpf import bpffs
 from bpf.libbpf import BpfError
@@ -73,12 +71,3 @@ def test_a_directory_with_a_dot_is_refused(file_system: Path) -> None:
 
 def test_no_directory_has_no_pins(tmp_path: Path) -> None:
     assert bpffs.pins(tmp_path / "none") == ()
-
-
-def test_pin_names_are_plain() -> None:
-    assert bpffs.pin_name("DNS any.r1+ü") == "DNS+20any+2er1+2b+c3+bc"
-
-
-@given(st.text(), st.text())
-def test_pin_names_of_different_texts_differ(one: str, other: str) -> None:
-    assert (bpffs.pin_name(one) == bpffs.pin_name(other)) is (one == other)

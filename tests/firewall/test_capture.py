@@ -6,11 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from judge.corpus import CORPUS
 
 from firewall.capture import CaptureError, Frame, read
 from firewall.capture_write import PcapngFile, PcapngWriter, write_pcap
 
-CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 TIME = 1_700_000_000_123_456_789
 FRAMES = [
     Frame(1, TIME, b"first frame", 1, 11, "eth0"),

@@ -1,9 +1,9 @@
 """`match`: the frames that an expression matches."""
 
 import subprocess
-from pathlib import Path
 
 import pytest
+from judge.corpus import CORPUS
 
 from firewall.capture import Frame
 from firewall.replay import EnginesDifferError, Options, match
@@ -12,7 +12,6 @@ from firewall.replay.record import Fate, Record
 from firewall.replay.run import Difference
 from rules_dsl import DiagnosticError, parse_expression
 
-CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 engines = pytest.mark.parametrize(
     "engine", ["reference", pytest.param("kernel", marks=pytest.mark.kernel), pytest.param("both", marks=pytest.mark.kernel)]
 )

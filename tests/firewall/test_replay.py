@@ -7,11 +7,11 @@ import resource
 import struct
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from generators.expressions import Expressions
 from generators.packets import damaged, packets
+from judge.corpus import CORPUS
 
 from firewall.capture import CaptureError, Frame, read
 from firewall.capture_write import write_pcap
@@ -27,7 +27,6 @@ from rules_dsl import DiagnosticError, parse_policy
 from rules_dsl.policy import Policy, Protect
 
 engines = pytest.mark.parametrize("engine", ["reference", pytest.param("kernel", marks=pytest.mark.kernel)])
-CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 
 ETHERNET_V4, ETHERNET_V6 = bytes(12) + b"\x08\x00", bytes(12) + b"\x86\xdd"
 
