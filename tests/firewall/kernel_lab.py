@@ -68,10 +68,12 @@ class KernelLab:
         self._namespace.call(put)
 
     def send(self, packet: bytes, interface: str = "mantlet0", mark: int = 0) -> list[str]:
-        """The NFLOG prefixes that the packet brought about, in order."""
+        """The NFLOG prefixes that the packet brought about, in order. What the kernel itself sends meets the rules too (an ICMP error
+        over loopback), and is known by its address."""
         kind = b"\x08\x00" if packet[0] >> 4 == 4 else b"\x86\xdd"
-        os.write(self._taps[interface], MAC + b"\x02\x00" + struct.pack("=I", mark) + kind + packet)
-        return [prefix.rstrip(b"\0").decode() for _, prefix in self._log.read()]
+        source = b"\x02\x00" + struct.pack("=I", mark)
+        os.write(self._taps[interface], MAC + source + kind + packet)
+        return [prefix.rstrip(b"\0").decode() for address, prefix in self._log.read() if address == source]
 
     def send_all(self, packets: list[tuple[bytes, str, int]]) -> list[list[str]]:
         """As `send`, for many (packet, interface, mark)."""
