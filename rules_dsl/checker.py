@@ -9,7 +9,7 @@ from typing import assert_never
 
 from rules_dsl import checker_values as values
 from rules_dsl.checker_functions import TESTS, VALUES, bytes_argument, operand, unknown_function, wrong_arguments
-from rules_dsl.checker_geo import GEO_FIELDS, geo_test
+from rules_dsl.checker_geo import GEO_FIELDS, Quantifier, geo_test
 from rules_dsl.checker_patterns import matches, wildcard
 from rules_dsl.checking import TYPE_WORDS, Context, Left, place_of
 from rules_dsl.expression import (
@@ -186,7 +186,6 @@ def _quantified(context: Context, node: Call) -> Expression | None:
         context.error("E0105", message, (node.start, node.end), help=f"write {TESTS[node.function]}")
         return None
     assert isinstance(item, Comparison | Call)
-    seen = len(context.found)
     left = operand(context, inner)
     if left is None:
         return None
@@ -195,11 +194,12 @@ def _quantified(context: Context, node: Call) -> Expression | None:
         context.error("E0105", message, left.place, "one value", help=f"write the comparison without {node.function}(...)")
         return None
     if left.field is not None and left.field.name in GEO_FIELDS:
-        assert isinstance(item, Comparison)
-        return geo_test(context, left, item, every=every, negated=negated)
+        if isinstance(item, Call):
+            bytes_argument(context, item)  # which says why not
+            return None
+        return geo_test(context, left, item, Quantifier.ALL if every else Quantifier.ANY, negated=negated)
     if isinstance(item, Comparison):
         negated ^= item.operator is Operator.NE
-    del context.found[seen:]
     test = _positive(context, item) if isinstance(item, Comparison) else _bare_call(context, item)
     if test is None:
         return None
@@ -237,7 +237,7 @@ def _comparison(context: Context, node: Comparison) -> Expression | None:
 def _new_comparison(context: Context, node: Comparison) -> Expression | None:
     if isinstance(node.left, FieldName) and node.left.name in GEO_FIELDS:
         left = operand(context, node.left)
-        return None if left is None else geo_test(context, left, node, every=False, negated=False)
+        return None if left is None else geo_test(context, left, node, Quantifier.NONE)
     test = _positive(context, node)
     if test is None:
         return None

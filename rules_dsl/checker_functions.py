@@ -8,7 +8,7 @@ from rules_dsl.checking import MAX_LENGTH, TYPE_WORDS, Context, Left
 from rules_dsl.expression import BitSlice, FieldValue, Folded, Length, Substring
 from rules_dsl.fields import BY_NAME, FIELDS, Header, Type
 from rules_dsl.literals import LiteralError
-from rules_dsl.suggestions import PROTOCOLS, did_you_mean
+from rules_dsl.suggestions import EITHER, PROTOCOLS, did_you_mean
 from rules_dsl.syntax import Call, Every, FieldName, Node, Text, Word
 
 TESTS = {
@@ -80,6 +80,9 @@ def _field(context: Context, node: FieldName) -> Left | None:
         protocol = node.name.partition(".")[0]
         if protocol in PROTOCOLS:
             help = f"{protocol} is not dissected yet: look into udp.payload or tcp.payload (contains, starts_with, bit_slice)"
+        if node.name in EITHER:
+            one, other = EITHER[node.name]
+            help = f"test the two fields by themselves: {one}, {other}"
         if node.name in TESTS or node.name in VALUES:
             help = f"a function is called: {(TESTS | VALUES)[node.name]}"
         context.error("E0201", f"there is no field `{node.name}`", name_place, "unknown field", help=help)
@@ -104,7 +107,11 @@ def _field(context: Context, node: FieldName) -> Left | None:
             if key is None:
                 return None
         case Word():
-            help = f"write substring({node.name}, START, END) for a part of it" if field.type is Type.BYTES else f"write {node.name}"
+            help = f"write {node.name}"
+            if field.type is Type.BYTES:
+                help = f"write substring({node.name}, START, END) for a part of it"
+            elif node.name in SLICED:
+                help = f"write bit_slice({node.name}, START, END) for some bits of it"
             context.error("E0204", f"`{node.name}` is not indexed by number", place, help=help)
             return None
     multiple = field.multiple and key is None
@@ -231,7 +238,11 @@ def _sliced_header(context: Context, argument: Node | Word | Text) -> Header | N
         word = argument.name
     header = SLICED.get(word)
     if header is None:
-        help = did_you_mean(word, SLICED) or "protocols: " + ", ".join(SLICED)
+        help = (
+            "the header of both IP versions is `ip`"
+            if word in ("ipv4", "ipv6")
+            else did_you_mean(word, SLICED) or "protocols: " + ", ".join(SLICED)
+        )
         shown = context.text(argument.start, argument.end)
         context.error("E0205", f"`bit_slice` knows no protocol {shown}", (argument.start, argument.end), "unknown protocol", help=help)
     return header

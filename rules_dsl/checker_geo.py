@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from rules_dsl import checker_values as values
 from rules_dsl.checking import TYPE_WORDS, Context, Left, place_of
 from rules_dsl.expression import And, Const, Expression, FieldValue, InAddresses, Not, Or
@@ -24,8 +26,17 @@ _OPERATORS = {
 }
 
 
-def geo_test(context: Context, left: Left, node: Comparison, *, every: bool, negated: bool) -> Expression | None:
-    """The comparison of a country or asn field; `every` and `negated` as in `all(not ...)`."""
+class Quantifier(Enum):
+    """How a test of a field with many values is asked."""
+
+    NONE = ""
+    """Bare: where one value passes; `!=` is then `not ==`."""
+    ANY = "any"
+    ALL = "all"
+
+
+def geo_test(context: Context, left: Left, node: Comparison, quantifier: Quantifier, *, negated: bool = False) -> Expression | None:
+    """The comparison of a country or asn field; `negated` as in `all(not ...)`."""
     assert left.field is not None
     name = left.field.name
     if context.geo is None:
@@ -46,11 +57,11 @@ def geo_test(context: Context, left: Left, node: Comparison, *, every: bool, neg
     if not left.multiple:
         test = _within(addresses[0], passing)
         return Not(test) if unequal else test
-    if not every and not negated:
+    if quantifier is Quantifier.NONE:
         one = Or(tuple(_within(address, passing) for address in addresses))
         return Not(one) if unequal else one
     known = context.geo.in_countries(lambda code: True)
-    return _each(addresses, passing, known, every=every, negated=negated ^ unequal)
+    return _each(addresses, passing, known, every=quantifier is Quantifier.ALL, negated=negated ^ unequal)
 
 
 def _within(address: FieldValue, ranges: Addresses) -> Expression:

@@ -83,11 +83,18 @@ def number_range(context: Context, left: Left, node: Value | Item) -> tuple[int,
         value = _named_number(context, left, node)
         return None if value is None else (value, value)
     names = left.field.names if left.field else None
-    help = f'write "{node.text}"' if isinstance(node, Name) and names and node.text in names else None
-    if isinstance(node, Name) and help is None:
-        help = _field_help(node)
+    help = None
+    if isinstance(node, Name):
+        word = node.text.lower()
+        port = _port(context, left, word)
+        help = f'write "{word}"' if names and word in names else f"write {port}" if port is not None else _field_help(node)
     wrong_type(context, left, node, help)
     return None
+
+
+def _port(context: Context, left: Left, word: str) -> int | None:
+    """The port of a service that is named where a port is compared."""
+    return SERVICE_PORTS.get(word) if context.text(*left.place).endswith("port") else None
 
 
 def _field_help(node: Name) -> str:
@@ -116,7 +123,7 @@ def _named_number(context: Context, left: Left, node: Text) -> int | None:
             known = did_you_mean(word, names) or f"`mantlet fields {name}` lists the names; a number is written without quotes"
             context.error("E0203", f'`{name}` knows no "{word}"', place_of(node), "unknown name", help=known, related=((left.place, ""),))
         return number
-    port = SERVICE_PORTS.get(word.lower()) if context.text(*left.place).endswith("port") else None
+    port = _port(context, left, word.lower())
     help = f"write {port}" if port is not None else f"write {word} without quotes" if word.isascii() and word.isdigit() else None
     wrong_type(context, left, node, help)
     return None
@@ -169,6 +176,8 @@ def byte_string(context: Context, left: Left, node: Value | Item) -> bytes | Non
     help = None
     if isinstance(node, Word):
         help = f'write "{node.text}"'
+        if literals.ONE_BYTE.fullmatch(node.text):
+            help = rf'write "\x{node.text[-2:]}" for the byte, "{node.text}" for the text'
     elif isinstance(node, Name):
         help = _field_help(node)
     elif isinstance(node, SetOf):
@@ -193,7 +202,9 @@ def _state_word(context: Context, field: Field, node: Text, value: bytes) -> byt
 def items_of(context: Context, node: SetOf) -> Sequence[Item] | None:
     """The items of a set that is neither empty nor too large."""
     if not node.items:
-        context.error("E0310", "an empty set: nothing is in it", place_of(node), help="name at least one item, or use `not true`")
+        context.error(
+            "E0310", "an empty set: nothing is in it", place_of(node), help="name at least one item; a test that never holds is `false`"
+        )
         return None
     if len(node.items) > context.limits.list_items:
         context.error(

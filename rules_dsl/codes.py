@@ -34,6 +34,7 @@ _ALL = (
     Code("E0005", "the text ends too early", "Something must still follow at the end of the expression or the statement. A statement ends where the next line starts with a keyword.", "tcp.dstport ==", "tcp.dstport == 80"),
     Code("E0006", "nothing there", "An expression is at least one test; `true` matches everything.", "", "true"),
     Code("E0007", "not UTF-8", "Rule files and lists are UTF-8 text. A byte within a string is written \\xHH.", 'tcp.payload contains "<byte ff>"', 'tcp.payload contains "\\xff"'),
+    Code("E0008", "a carriage return within a line", "Lines end with a line feed, or with a carriage return and a line feed. A carriage return alone looks like a line break in some editors and is none, so a rule behind a comment could be read and not be there.", "tcp # why<carriage return>and udp", "tcp and udp # why"),
     # -- types
     Code("E0101", "an operator that does not fit the type", "Each type takes its own operators: numbers and addresses are ordered and tested for membership, numbers are masked with `&`, text is searched.", 'tcp.dstport contains "8"', "tcp.dstport in {80 8080}"),
     Code("E0102", "a value where a test must stand", "Only a Boolean stands alone; any other value is compared with something.", "tcp.dstport and udp", "tcp.dstport == 80 and udp"),

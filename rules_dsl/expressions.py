@@ -8,6 +8,7 @@ from rules_dsl.checker import check_expression
 from rules_dsl.checking import Context
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
 from rules_dsl.expression import Expression
+from rules_dsl.files import stray_return
 from rules_dsl.geo import Geo
 from rules_dsl.limits import Limits
 from rules_dsl.lists import ListValue
@@ -27,12 +28,13 @@ def too_long(source: Source, start: int, end: int, limits: Limits) -> Diagnostic
 
 
 def not_text(source: Source) -> Diagnostic | None:
-    """E0007 for text that no UTF-8 encodes: a lone surrogate, which JSON and the command line can smuggle in."""
+    """E0007 for text that no UTF-8 encodes: a lone surrogate, which JSON and the command line can smuggle in. E0008 for a carriage
+    return within a line."""
     try:
         source.text.encode()
     except UnicodeEncodeError as error:
         return Diagnostic("E0007", "this text is not Unicode: it cannot be written as UTF-8", Span(source, error.start, error.start + 1))
-    return None
+    return stray_return(source)
 
 
 def parse_expression(

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
 
 BYTE_ORDER_MARK = "\ufeff"
+
+
+_STRAY_RETURN = re.compile(r"\r(?!\n|\Z)")
+
+
+def stray_return(source: Source) -> Diagnostic | None:
+    """E0008 for a carriage return within a line. An editor may show a line break there, and a rule behind it that stands in a comment."""
+    found = _STRAY_RETURN.search(source.text)
+    if found is None:
+        return None
+    help = r"end lines with a line feed, or with both; in a string, write \r"
+    span = Span(source, found.start(), found.end())
+    return Diagnostic("E0008", "a carriage return without a line feed ends no line", span, "stray carriage return", help=help)
 
 
 def read_text(path: Path, name: str | None = None, asked_at: Span | None = None) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from rules_dsl.canonical import canonical_expression, joined, spelling
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source
 from rules_dsl.expressions import not_text
+from rules_dsl.files import BYTE_ORDER_MARK
 from rules_dsl.lexemes import LEXEME, Lexeme, lexeme
 from rules_dsl.limits import Limits
 from rules_dsl.parser import parse_expression_tree
@@ -42,6 +43,7 @@ def format_expression(text: str) -> str:
 
 def format_policy(text: str, *, name: str = "<policy>") -> str:
     """The rule file in canonical form. Raises DiagnosticError where it does not parse; names and types are not looked at."""
+    text = text.removeprefix(BYTE_ORDER_MARK)
     source = Source(name, text)
     refused = not_text(source)
     if refused is not None:

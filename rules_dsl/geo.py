@@ -15,7 +15,7 @@ from pathlib import Path
 from rules_dsl import literals
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
 from rules_dsl.expression import Ranges
-from rules_dsl.files import read_text
+from rules_dsl.files import read_text, stray_return
 from rules_dsl.literals import LiteralError
 from rules_dsl.ranges import merged
 
@@ -67,6 +67,9 @@ def _union(parts: Iterable[Addresses]) -> Addresses:
 
 def _parse(text: str, name: str) -> Geo:
     source = Source(name, text)
+    refused = stray_return(source)
+    if refused is not None:
+        raise DiagnosticError((refused,))
     found: list[Diagnostic] = []
     countries: dict[bytes, tuple[list[tuple[int, int]], list[tuple[int, int]]]] = {}
     systems: dict[int, tuple[list[tuple[int, int]], list[tuple[int, int]]]] = {}
@@ -75,13 +78,15 @@ def _parse(text: str, name: str) -> Geo:
     for line in text.split("\n"):
         span = Span(source, offset, offset + len(line))
         offset += len(line) + 1
-        row = [cell.strip() for cell in next(csv.reader([line]), [])]
+        try:
+            row = [cell.strip() for cell in next(csv.reader([line]), [])]
+        except csv.Error as error:
+            raise DiagnosticError((Diagnostic("E0605", f"this line is not CSV: {error}", span),)) from None
         if not row or row[0].startswith("#"):
             continue
         if not seen_header:
             if row != ["network", "country", "asn"]:
-                help = "the first line is: network,country,asn"
-                raise DiagnosticError((Diagnostic("E0605", f"`{name}` is no table of countries", span, "expected the header", help=help),))
+                raise _no_header(name, span)
             seen_header = True
             continue
         try:
@@ -95,12 +100,19 @@ def _parse(text: str, name: str) -> Geo:
             countries.setdefault(country, ([], []))[version == 6].append((low, high))
         if system is not None:
             systems.setdefault(system, ([], []))[version == 6].append((low, high))
+    if not seen_header:
+        raise _no_header(name, Span(source, 0, 0))
     if found:
         raise DiagnosticError(tuple(found))
     return Geo(
         {code: (merged(v4), merged(v6)) for code, (v4, v6) in countries.items()},
         {number: (merged(v4), merged(v6)) for number, (v4, v6) in systems.items()},
     )
+
+
+def _no_header(name: str, place: Span) -> DiagnosticError:
+    help = "the first line is: network,country,asn"
+    return DiagnosticError((Diagnostic("E0605", f"`{name}` is no table of countries", place, "expected the header", help=help),))
 
 
 def _row(row: list[str]) -> tuple[int, int, int, bytes, int | None]:

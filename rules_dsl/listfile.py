@@ -6,6 +6,7 @@ Read without the grammar, so that a hundred thousand networks take a fraction of
 from __future__ import annotations
 
 from rules_dsl.diagnostics import Diagnostic, Source, Span
+from rules_dsl.files import stray_return
 from rules_dsl.lexemes import LEXEME
 from rules_dsl.limits import Limits
 from rules_dsl.lists import ItemValue, ListValue, gathered, item_value, kind_of
@@ -18,6 +19,9 @@ _MAX_ERRORS = 20
 def parse_list(text: str, name: str, limits: Limits) -> tuple[ListValue | None, tuple[Diagnostic, ...]]:
     """The list that a file's text holds, or None and what is wrong with it (E0602 and the literals' own codes)."""
     source = Source(name, text)
+    refused = stray_return(source)
+    if refused is not None:
+        return None, (refused,)
     items: list[tuple[str, ItemValue]] = []
     found: list[Diagnostic] = []
     offset = 0

@@ -11,6 +11,8 @@ _RAW = re.compile(r'r(#*)"(.*)"\1', re.DOTALL)
 _DECIMAL = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 _HEX = re.compile(r"0[xX][0-9A-Fa-f]+")
 _BYTES = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})+")
+ONE_BYTE = re.compile(r"(?:0x)?[0-9A-Fa-f]{2}")
+"""What may be meant for a byte, where bytes are wanted."""
 
 MAX_DIGITS = 40
 """Of a number; 2**128 has 39. (Python refuses to convert a decimal number of more than 4,300 digits.)"""

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
 from rules_dsl.expressions import NO_LISTS, not_text
-from rules_dsl.files import read_text
+from rules_dsl.files import BYTE_ORDER_MARK, read_text
 from rules_dsl.geo import Geo
 from rules_dsl.lexemes import Gathered
 from rules_dsl.limits import Limits
@@ -123,7 +123,7 @@ def check_policy(
         name = str(path_or_source) if name is None else name
         folder = path_or_source.parent if folder is None else folder
     else:
-        text = path_or_source
+        text = path_or_source.removeprefix(BYTE_ORDER_MARK)
     source = Source("<policy>" if name is None else name, text)
     return _checked(source, folder or Path(), limits, geo, NO_LISTS if lists is None else lists)
 

@@ -12,6 +12,11 @@ SERVICE_PORTS = {
 }  # fmt: skip
 """Port by the name of the service (IANA "Service Name and Transport Protocol Port Number Registry", and some that everyone says)."""
 
+EITHER = {
+    "ip.addr": ("ip.src", "ip.dst"), "ipv6.addr": ("ip.src", "ip.dst"), "ip.host": ("ip.src", "ip.dst"),
+    "tcp.port": ("tcp.srcport", "tcp.dstport"), "udp.port": ("udp.srcport", "udp.dstport"), "sctp.port": ("sctp.srcport", "sctp.dstport"),
+}  # fmt: skip
+"""Wireshark's fields that stand for two of ours."""
 
 _SHORT = 4
 """Letters of a word in which one slip changes much."""

@@ -118,7 +118,7 @@ _CLAUSES = {
     "_SLASH": "`/`", "LIMIT": "`limit`", "BLOCK": "`block`", "ALLOW": "`allow`", "REJECT": "`reject`", "LOG": "`log`", "COUNT": "`count`",
     "DEFAULT": "`default`", "_INTERFACE": "`interface`", "_MARK": "`mark`", "ALL": "`all`", "_PACKET": "`packet`", "STAR": "`*`",
     "RSQB": "`]`", "RPAR": "`)`", "_COMMA": "`,`", "RBRACE": "`}`", "NAME": "a name",
-    "WORD": "a number or an address", "STRING": "a string", "LBRACE": "a set",
+    "WORD": "a number or an address", "STRING": "a string", "LBRACE": "a set", "WILDCARD": "`wildcard`", "IN": "`in`",
 }  # fmt: skip
 
 
@@ -170,11 +170,21 @@ def unexpected(error: UnexpectedInput, start: str, text: str, words: list[Lexeme
     return SyntaxProblem("E0001", f"`{shown}` is unexpected", part.start, part.end, _expected(accepts), _hint(part, before, accepts))
 
 
+_FOREIGN = {("==", "="): "write == to compare", ("!=", "="): "write != to compare", ("<", ">"): "write != for what is not equal"}
+"""Operators of other languages, which are cut in two here."""
+
+
 def _hint(part: Lexeme | SetOf, before: Lexeme | SetOf | None, accepts: frozenset[str]) -> str | None:
     if isinstance(part, SetOf):
         return "use `in` before a set" if "IN" in accepts else None
     if part == "=" and "EQ" in accepts:
         return "write == to compare"
+    if isinstance(before, Lexeme) and (before, part) in _FOREIGN and part.start == before.end:
+        return _FOREIGN[str(before), str(part)]
+    if part in ("(", "[") and accepts >= _VALUE:
+        return "a set stands in braces: in { a b c }"
+    if part.type == "WORD" and part[0] == "-" and isinstance(before, Lexeme) and before.type == "WORD":
+        return f"a range is written {before}..{part[1:]}"
     if part.lower() in RESERVED and part not in RESERVED:
         return f"words of the language are lower case: {part.lower()}"
     if part in ("&", "bitwise_and", "==", "!=") and "_AND" in accepts:
@@ -185,7 +195,7 @@ def _hint(part: Lexeme | SetOf, before: Lexeme | SetOf | None, accepts: frozense
         return "the field stands on the left: field == value"
     if isinstance(before, Lexeme) and before in TESTS and "LPAR" in accepts:
         return f"a function is called: {TESTS[str(before)]}"
-    if accepts == {"$END"} and part in KEYWORDS:
+    if "$END" in accepts and part in KEYWORDS:
         return "a statement begins on a line of its own"
     if part.type == "NAME" and "_WHEN" in accepts:
         return "the condition stands behind `when`"

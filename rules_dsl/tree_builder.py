@@ -97,6 +97,10 @@ class TreeBuilder:
             return syntax.Comparison(left, sign[0], right, sign[1], sign[2])
         return syntax.Comparison(left, OPERATOR_OF[sign], right, *_span(sign))
 
+    def comparison_not_in(self, children: list[Any]) -> Any:
+        left, sign, word, right = children
+        return syntax.Negation(syntax.Comparison(left, Operator.IN, right, sign.start, _span(word)[1]), left.start)
+
     def two_words(self, children: list[Any]) -> Any:
         first, second = children
         operator = Operator.STRICT_WILDCARD if first == "strict" else Operator.CONTAINS_ANY

@@ -142,6 +142,7 @@ def test_importing_the_language_loads_no_parser() -> None:
 SPECIAL = {
     "E0006": "an expression",
     "E0007": "bytes",
+    "E0008": "bytes",
     "E0401": "length",
     "E0402": "length",
     "E0403": "length",

@@ -161,3 +161,7 @@ def test_comments_and_empty_lines_stay() -> None:
 def test_a_file_of_comments_is_kept() -> None:
     assert format_policy("  # only this  \n\n") == "# only this\n"
     assert format_policy("") == ""
+
+
+def test_a_byte_order_mark_and_carriage_returns_go() -> None:
+    assert format_policy('\ufeffblock "a" when\ttcp # why\r\n  and ip.ttl<5\r\n') == 'block "a" when tcp  # why\n    and ip.ttl < 5\n'
