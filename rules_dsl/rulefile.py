@@ -11,7 +11,7 @@ from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
 from rules_dsl.expressions import NO_LISTS, not_text
 from rules_dsl.files import BYTE_ORDER_MARK, read_text
 from rules_dsl.geo import Geo
-from rules_dsl.lexemes import Gathered
+from rules_dsl.lexemes import NAME, STRING, Gathered
 from rules_dsl.limits import Limits
 from rules_dsl.lists import ListValue
 from rules_dsl.parser import parse_statement_tree
@@ -56,6 +56,23 @@ def _unknown(source: Source, piece: Piece) -> Diagnostic:
     )
 
 
+_LIST_HEAD = re.compile(rf"list[ \t]+(?P<name>{NAME})")
+_RULE_HEAD = re.compile(rf"(?:[a-z]+[ \t]+)+(?P<name>{STRING})")
+
+
+def _name_unparsed(source: Source, piece: Piece, checks: PolicyChecks) -> None:
+    """What a statement would have named had it parsed is taken to be there: one message about it is enough."""
+    head = _LIST_HEAD if piece.word == "list" else _RULE_HEAD if piece.word in RULE_WORDS else None
+    checks.rule_count += piece.word in RULE_WORDS
+    found = None if head is None else head.match(source.text, piece.start, piece.end)
+    if found is None:
+        return
+    if piece.word == "list":
+        checks.lists.setdefault(found["name"], ListValue.of_addresses([]))
+    else:
+        checks.rule_names.setdefault(found["name"][1:-1], Span(source, found.start("name"), found.end("name")))
+
+
 def _checked(
     source: Source, folder: Path, limits: Limits, geo: Geo | None, lists: Mapping[str, ListValue]
 ) -> tuple[Policy | None, tuple[Diagnostic, ...]]:  # fmt: skip
@@ -76,6 +93,7 @@ def _checked(
             break
         parsed = parse_piece(source, piece, limits, found)
         if parsed is None:
+            _name_unparsed(source, piece, checks)
             continue
         base, (statement, gathered) = piece.start, parsed
         match statement:
