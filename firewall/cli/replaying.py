@@ -105,18 +105,19 @@ def _options(options: argparse.Namespace) -> Options:
 
 def _match(options: argparse.Namespace) -> Exit:
     from firewall.cli.policies import geo_table, require_capture
-    from firewall.replay import EnginesDifferError, match
+    from firewall.replay import EnginesDifferError, match, uncollected
     from rules_dsl import parse_expression
 
     capture = require_capture(options.capture)
     expression = parse_expression(options.expression, geo=geo_table(options.geo))
     frames = match(expression, capture, options.engine, _options(options), text=options.expression)
     try:
-        if wants_json(options):
-            say_json("match", {"expression": options.expression, "engine": options.engine, "frames": list(frames)})
-        else:
-            for frame in frames:
-                say(str(frame))
+        with uncollected():
+            if wants_json(options):
+                say_json("match", {"expression": options.expression, "engine": options.engine, "frames": list(frames)})
+            else:
+                for frame in frames:
+                    say(str(frame))
     except EnginesDifferError as error:
         warn(f"mantlet: {error}")
         warn("mantlet: the engines differ, which is a bug; please report the capture and the expression")
@@ -129,7 +130,7 @@ def _match(options: argparse.Namespace) -> Exit:
 
 def _replay(options: argparse.Namespace) -> Exit:
     from firewall.cli.policies import load, require_capture, require_other_file
-    from firewall.replay import replay
+    from firewall.replay import replay, uncollected
 
     if options.format == "pcapng" and options.output is None:
         raise BadInput("--format pcapng writes a file: say which with -o FILE")
@@ -139,13 +140,14 @@ def _replay(options: argparse.Namespace) -> Exit:
         require_other_file(options.output, capture, options.file)
     differences: list[Difference] = []
     replayed = _noting(replay(policy, capture, options.engine, _options(options)), differences)
-    match options.format:
-        case "pcapng":
-            _write_pcapng(options.output, replayed)
-        case "json":
-            _write_lines(options.output, (record.as_json() for _, record, _ in replayed))
-        case _:
-            _write_lines(options.output, _table(replayed, colour=options.output is None and _on_terminal()))
+    with uncollected():
+        match options.format:
+            case "pcapng":
+                _write_pcapng(options.output, replayed)
+            case "json":
+                _write_lines(options.output, (record.as_json() for _, record, _ in replayed))
+            case _:
+                _write_lines(options.output, _table(replayed, colour=options.output is None and _on_terminal()))
     for difference in differences[:SHOWN_DIFFERENCES]:
         warn(f"mantlet: {difference}")
     if differences:

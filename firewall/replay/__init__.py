@@ -3,7 +3,7 @@
 from firewall.replay.expect import Result, junit_xml, run_expectations
 from firewall.replay.match import EnginesDifferError, match
 from firewall.replay.record import TABLE_HEAD, Record, write_pcapng
-from firewall.replay.run import Difference, EngineName, Options, Replayed, replay
+from firewall.replay.run import Difference, EngineName, Options, Replayed, replay, uncollected
 
 __all__ = [
     "TABLE_HEAD",
@@ -18,5 +18,6 @@ __all__ = [
     "match",
     "replay",
     "run_expectations",
+    "uncollected",
     "write_pcapng",
 ]

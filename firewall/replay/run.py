@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -99,6 +100,19 @@ def replay(
                     yield from map(_compared, frames, kernel.judge(arrivals), reference.judge(arrivals))
             case _:
                 assert_never(engine)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Cyclic garbage is not looked for: a replay makes a handful of tuples a frame and no cycles, and the collector, which goes
+    through them again and again, takes a sixth of its time. For whoever runs whole replays and little else."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _replayed(engine: Engine, source: Path | Sequence[Frame]) -> Iterator[Replayed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -104,6 +105,16 @@ def test_replay_to_pcapng_keeps_the_frames(tmp_path: Path, capsys: pytest.Captur
     assert [frame.data for frame in read(out)] == [frame.data for frame in read(CAPTURE)]
     shown = subprocess.run(["tshark", "-r", out, "-T", "fields", "-e", "frame.comment"], capture_output=True, text=True, check=True).stdout
     assert 'mantlet: block by "DNS ANY", dropped (reference)' in shown.splitlines()[2]
+
+
+def test_a_replay_leaves_the_garbage_collector_as_it_was() -> None:
+    for collecting, toggle in ((True, gc.enable), (False, gc.disable)):
+        toggle()
+        try:
+            assert main(["replay", RULES, CAPTURE, *BY_REFERENCE]) == 0
+            assert gc.isenabled() == collecting
+        finally:
+            gc.enable()
 
 
 def test_replay_to_pcapng_wants_a_file(capsys: pytest.CaptureFixture[str]) -> None:
