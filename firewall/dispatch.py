@@ -124,10 +124,11 @@ def base_kinds(kernel: Netlink, hook: Hook) -> frozenset[Kind]:
     return frozenset(kind for kind in Kind if kind.value in comments)
 
 
-def remove_base(hook: Hook) -> Iterator[Message]:
-    """Removes a hook's base, to which nothing is dispatched any more."""
-    yield netlink.flush_rules(TABLE, base_chain(hook))
-    yield netlink.delete_chain(TABLE, base_chain(hook))
+def remove_base(hook: Hook, chains: Collection[str]) -> Iterator[Message]:
+    """Removes what stands of a hook's base, to which nothing is dispatched any more."""
+    if base_chain(hook) in chains:
+        yield netlink.flush_rules(TABLE, base_chain(hook))
+        yield netlink.delete_chain(TABLE, base_chain(hook))
     for kind in _TYPES:
         yield netlink.delete_set(TABLE, map_name(hook, kind))
     yield netlink.delete_chain(TABLE, map_name(hook, Kind.ALL))
@@ -149,10 +150,11 @@ def claims(hook: Hook, protect: Protect) -> frozenset[Claim]:
 
 
 def standing(kernel: Netlink, chains: Iterable[str]) -> Iterator[Dispatched]:
-    """What is dispatched now, at the hooks whose base chain is among these chains of our table."""
+    """What the maps dispatch now, at the hooks whose base is among these chains of our table. Where somebody else has taken the
+    base chain or its look-ups away, no packet comes there."""
     present = set(chains)
     for hook in Hook:
-        if base_chain(hook) not in present:
+        if map_name(hook, Kind.ALL) not in present:
             continue
         for kind in _TYPES:
             yield from _mapped(kernel, hook, kind)

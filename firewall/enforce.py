@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from firewall.features import require_enforcement
+from firewall.features import require_enforcement, require_netlink
 from firewall.generation import counter_name
 from firewall.kernel import Enforced, Kernel, Swept
 from firewall.pins import clear_dead
@@ -111,8 +111,8 @@ def _apply(sources: Sources, policy: Policy, node: Node, who: str, state: State)
     with _changing(state) as (kernel, enforced):
         tenant = policy.tenant
         before = enforced[tenant].revision if tenant in enforced else None
-        known = state.revisions(tenant)
-        number = 1 + max((before or 0, *(revision.number for revision in known)))
+        known = state.numbers(tenant)
+        number = 1 + max((before or 0, *known))
         when = datetime.now(UTC).isoformat(timespec="seconds")
         rules = tuple(
             RuleRecord(rule.name, rule.action.value, rule.mode.value, rule.expression, counter_name(tenant, rule.name))
@@ -125,9 +125,9 @@ def _apply(sources: Sources, policy: Policy, node: Node, who: str, state: State)
             kernel.install(generation)
         finally:
             _settle(kernel, state)
-        for revision in known[: max(0, len(known) + 1 - KEPT)]:
-            if revision.number != before:
-                state.forget(tenant, revision.number)
+        for old in known[: max(0, len(known) + 1 - KEPT)]:
+            if old != before:
+                state.forget(tenant, old)
     return Change(tenant, before, number)
 
 
@@ -136,19 +136,19 @@ def rollback(tenant: str, revision: int | None = None, *, state: State | None = 
     the tenant are enforced, its latest. Raises UnknownTenantError, NoRevisionError, and what `apply` raises."""
     state = state or State()
     with _changing(state) as (kernel, enforced):
-        known = {found.number: found for found in state.revisions(tenant)}
+        known = state.numbers(tenant)
         if not known:
             raise UnknownTenantError(f"no revision of tenant {tenant} is stored in {state.directory}")
         before = enforced[tenant].revision if tenant in enforced else None
         if revision is None:
-            revision = max(known) if before is None else known[before].previous if before in known else None
+            revision = max(known) if before is None else state.revision(tenant, before).previous if before in known else None
         if revision is None:
             raise NoRevisionError(f"nothing was enforced before revision {before} of {tenant}; stored are {_listed(known)}")
         if revision not in known:
             raise NoRevisionError(f"revision {revision} of {tenant} is not stored; stored are {_listed(known)}")
         if revision == before:
             raise NoRevisionError(f"revision {revision} of {tenant} is the one that is enforced")
-        record = known[revision]
+        record = state.revision(tenant, revision)
         policy = policy_from(*state.sources(tenant, revision))
         compiled = plan(policy, Environment(Node(record.node, record.region), vlan_interfaces()))
         kernel.install(render(compiled, revision))
@@ -162,7 +162,7 @@ def _listed(numbers: Iterable[int]) -> str:
 def remove(tenant: str, *, state: State | None = None) -> Change:
     """Takes a tenant's rules out of the kernel; its revisions stay on disk. Raises UnknownTenantError."""
     state = state or State()
-    with _changing(state) as (kernel, enforced):
+    with _changing(state, require_netlink) as (kernel, enforced):
         if tenant not in enforced:
             raise UnknownTenantError(f"no rules of tenant {tenant} are enforced")
         kernel.remove(tenant)
@@ -170,9 +170,9 @@ def remove(tenant: str, *, state: State | None = None) -> Change:
 
 
 @contextmanager
-def _changing(state: State) -> Iterator[tuple[Kernel, Mapping[str, Enforced]]]:
+def _changing(state: State, require: Callable[[], None] = require_enforcement) -> Iterator[tuple[Kernel, Mapping[str, Enforced]]]:
     """The kernel, under the lock and free of leftovers, and what is enforced in it."""
-    require_enforcement()
+    require()
     with state.lock(), Kernel() as kernel:
         kernel.sweep()
         yield kernel, _settle(kernel, state)[0]
@@ -195,7 +195,7 @@ def sweep(*, state: State | None = None) -> tuple[Swept, tuple[str, ...]]:
 
 def status(*, state: State | None = None) -> tuple[TenantStatus, ...]:
     """The tenants whose rules are enforced here, with their counters, by name."""
-    require_enforcement()
+    require_netlink()
     state = state or State()
     with Kernel() as kernel:
         enforced = kernel.enforced()

@@ -125,6 +125,13 @@ def probe() -> tuple[Feature, ...]:
     return tuple(check() for check in PROBES)
 
 
+def require_netlink() -> None:
+    """Raises EnvironmentRefusedError where the rules that stand cannot be listed or removed, which takes far less than to enforce."""
+    missing = tuple(feature for check in (_privileges, _nf_tables) if not (feature := check()).present)
+    if missing:
+        raise EnvironmentRefusedError(missing[:1])
+
+
 def require_enforcement() -> None:
     """Raises EnvironmentRefusedError where rules cannot be enforced here. Without privileges the rest is not asked."""
     privileges = _privileges()

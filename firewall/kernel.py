@@ -102,9 +102,11 @@ class Kernel:
     # --- what stands
 
     def enforced(self) -> Mapping[str, Enforced]:
-        """The tenants with their revisions, as the kernel has them."""
+        """The tenants with their revisions and the claims whose packets come to them, as the kernel has them."""
         chains = self._netlink.chains(TABLE)
-        return self._enforced(chains, tuple(dispatch.standing(self._netlink, chains)))
+        looked_up = {hook: dispatch.base_kinds(self._netlink, hook) for hook in Hook}
+        dispatched = dispatch.standing(self._netlink, chains)
+        return self._enforced(chains, tuple(entry for entry in dispatched if entry.claim.kind in looked_up[entry.claim.hook]))
 
     def _enforced(self, chains: Iterable[str], dispatched: Iterable[Dispatched]) -> dict[str, Enforced]:
         claims: dict[str, list[Claim]] = {}
@@ -190,13 +192,13 @@ class Kernel:
         if wanted - dispatch.base_kinds(self._netlink, hook):
             nft.run(dispatch.base_nft(hook, wanted))
 
-    def _narrow_bases(self, dispatched: Iterable[Dispatched]) -> None:
-        """The base chains look up nothing that holds no claim."""
+    def _mend_bases(self, dispatched: Iterable[Dispatched]) -> None:
+        """The base chains look up what holds a claim (also where somebody else emptied them), and nothing else."""
         used: dict[Hook, set[Kind]] = {}
         for entry in dispatched:
             used.setdefault(entry.claim.hook, set()).add(entry.claim.kind)
         for hook, kinds in used.items():
-            if dispatch.base_kinds(self._netlink, hook) - kinds:
+            if dispatch.base_kinds(self._netlink, hook) != kinds:
                 nft.run(dispatch.base_nft(hook, kinds))
 
     def _flip(self, generation: Generation) -> None:
@@ -238,7 +240,8 @@ class Kernel:
 
     def sweep(self) -> Swept:
         """Removes what no enforced generation needs: chains, sets, maps, counters, pins, the base of a hook to which nothing is
-        dispatched, and the table where no tenant is left."""
+        dispatched, a tenant that somebody else has emptied with its claims, and the table where no tenant is left. Base chains
+        that somebody else has changed are as they were."""
         chains = self._netlink.chains(TABLE)
         sets = self._netlink.sets(TABLE)
         dispatched = tuple(dispatch.standing(self._netlink, chains))
@@ -251,12 +254,16 @@ class Kernel:
             if stood:
                 self._netlink.transact([netlink.delete_table(TABLE)])
             return Swept(chains, sets, counters, pins)
-        self._narrow_bases(dispatched)
+        empty = tuple(name for name in chains if "." not in name and name not in enforced)
+        emptied = [message for tenant in empty for message in dispatch.change(tenant, dispatched, frozenset())]
+        dispatched = tuple(entry for entry in dispatched if entry.tenant in enforced)
+        self._mend_bases(dispatched)
         hooks = {entry.claim.hook for entry in dispatched}
-        idle = tuple(hook for hook in Hook if hook not in hooks and dispatch.base_chain(hook) in chains)
-        gone_chains = tuple(name for name in chains if _stray(name, live))
+        idle = tuple(hook for hook in Hook if hook not in hooks and dispatch.map_name(hook, Kind.ALL) in chains)
+        gone_chains = (*empty, *(name for name in chains if _stray(name, live)))
         gone_sets = tuple(name for name in sets if _stray(name, live))
-        removal = [*(message for hook in idle for message in dispatch.remove_base(hook)), *_removal(gone_chains, gone_sets)]
+        idle_bases = [message for hook in idle for message in dispatch.remove_base(hook, chains)]
+        removal = [*emptied, *idle_bases, *_removal(gone_chains, gone_sets)]
         if removal:
             self._wait()
             self._netlink.transact(removal)

@@ -107,8 +107,11 @@ class State:
 
     def revisions(self, tenant: str) -> tuple[Revision, ...]:
         """The tenant's revisions, the oldest first. Raises StateError for a damaged manifest."""
-        numbers = sorted(int(found[1]) for entry in _entries(self.directory / tenant) if (found := _REVISION.fullmatch(entry.name)))
-        return tuple(self.revision(tenant, number) for number in numbers)
+        return tuple(self.revision(tenant, number) for number in self.numbers(tenant))
+
+    def numbers(self, tenant: str) -> tuple[int, ...]:
+        """The numbers of the tenant's revisions, damaged ones too, the oldest first."""
+        return tuple(sorted(int(found[1]) for entry in _entries(self.directory / tenant) if (found := _REVISION.fullmatch(entry.name))))
 
     def revision(self, tenant: str, number: int) -> Revision:
         """Raises KeyError where there is none, StateError where it is damaged."""
@@ -134,9 +137,16 @@ class State:
     # --- changing, under the lock
 
     def write(self, revision: Revision, sources: Sources) -> None:
-        """Stores a revision: on disk, whole, when this returns."""
+        """Stores a revision: on disk, whole, when this returns. Raises StateError (a full disk), and then nothing of it stands."""
         folder = self._folder(revision.tenant, revision.number)
         making = folder.with_name(folder.name + ".new")
+        try:
+            self._write(making, folder, revision, sources)
+        except OSError as error:
+            shutil.rmtree(making, ignore_errors=True)
+            raise StateError(f"revision {revision.number} of {revision.tenant} cannot be stored in {folder}: {error.strerror}") from error
+
+    def _write(self, making: Path, folder: Path, revision: Revision, sources: Sources) -> None:
         shutil.rmtree(making, ignore_errors=True)
         (making / "files").mkdir(mode=0o700, parents=True)
         manifest = {"format": FORMAT, **asdict(revision), "files": list(sources.files)}
@@ -222,7 +232,9 @@ def _read_manifest(path: Path) -> tuple[Revision, tuple[str, ...]]:
         written = tuple(manifest.pop("files"))
         rules = tuple(RuleRecord(**rule) for rule in manifest.pop("rules"))
         return Revision(**manifest, rules=rules), written
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if path.parent.exists():
+            raise StateError(f"{path} is missing") from error
         raise KeyError(path.parent.name) from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise StateError(f"{path} is damaged: {error}") from error
