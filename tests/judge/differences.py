@@ -19,7 +19,7 @@ class Difference:
 
 
 DIFFERENCES = (
-    Difference("A TCP header length below 20 bytes", ("tcp",), mantlet="tcp.hdr_len < 20"),
+    Difference("A TCP header that is not whole", ("tcp",), mantlet='ip.proto == "tcp" and not tcp and not ip.frag.offset > 0'),
     Difference("AccECN connections", ("tcp.flags",), wireshark="tcp.flags.ace"),
     Difference("An IPv6 payload length of 0", ("ip.frag", "ipv6.exthdr"), mantlet="ip.version == 6 and ip.len == 40"),
 )
