@@ -20,13 +20,12 @@ from firewall.generation import TABLE, Generation, prefix_of
 from firewall.grace import grace_period
 from firewall.netlink import Counter, Message, Netlink, NetlinkError, Verdict
 from firewall.pins import Pins
-from rules_dsl.policy import Hook
+from rules_dsl.policy import TENANT_NAME, Hook
 
 _GENERATION = re.compile(r"(.+?)\.r(\d+)(?:\..*)?", re.DOTALL)
 _COUNTER_NAME = re.compile(r'counter name "?([^"\s]+)"?')
 
 
-_TENANT = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 """A name that nft takes for a chain, and that no name of ours with a dot can be mistaken for."""
 
 
@@ -132,8 +131,8 @@ class Kernel:
     def install(self, generation: Generation) -> None:
         """Enforces a generation; the tenant's one before goes. Raises OverlapError, GenerationError, bpf.VerifierError or
         bpf.BpfError, and then what was enforced before still is."""
-        if not _TENANT.fullmatch(generation.tenant):
-            raise ValueError(f"tenant {generation.tenant!r}: a letter or `_`, then letters, digits, `_` and `-`, 64 at most")
+        if not TENANT_NAME.fullmatch(generation.tenant):
+            raise ValueError(f"tenant {generation.tenant!r}: a letter, then letters, digits, `_` and `-`, 32 at most")
         self.sweep()
         present = self.enforced().get(generation.tenant)
         if present is not None and present.revision == generation.revision:

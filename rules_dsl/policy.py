@@ -3,11 +3,15 @@ Policy and nothing else."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 
 from rules_dsl.diagnostics import Span
 from rules_dsl.expression import Expression, Ranges
+
+TENANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+"""What a tenant may be called: it begins the names of its chains and sets in the kernel."""
 
 
 class Action(Enum):

@@ -23,7 +23,7 @@ from rules_dsl.limits import Limits
 from rules_dsl.listfile import parse_list
 from rules_dsl.lists import ItemValue, ListValue, gathered, item_value, kind_of
 from rules_dsl.literals import BITS, LiteralError
-from rules_dsl.policy import LONGEST_INTERFACE_NAME, Action, Expectation, Hook, Limit, Mode, Policy, Protect, Rule
+from rules_dsl.policy import LONGEST_INTERFACE_NAME, TENANT_NAME, Action, Expectation, Hook, Limit, Mode, Policy, Protect, Rule
 from rules_dsl.ranges import merged
 from rules_dsl.suggestions import did_you_mean
 from rules_dsl.syntax import (
@@ -50,7 +50,6 @@ from rules_dsl.syntax import (
 NAME_BYTES = 120
 """Of a rule's name in UTF-8: it becomes a comment in the kernel, which holds 128 (libnftnl udata.h, NFTNL_UDATA_COMMENT_MAXLEN)."""
 
-_TENANT = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 
 UNITS = ("second", "minute", "hour")
 VERDICTS = ("allow", "block", "reject", "log", "limit", "default")
@@ -106,7 +105,7 @@ class PolicyChecks:
     def _tenant_of_file(self) -> str:
         """Without a `tenant` statement the file's name is the tenant's, where it can be."""
         stem = re.sub(r"[^A-Za-z0-9_-]", "-", Path(self.source.name).stem)[:32]
-        return stem if _TENANT.fullmatch(stem) else "default"
+        return stem if TENANT_NAME.fullmatch(stem) else "default"
 
     # -- statements that stand once ------------------------------------------------------------------------------------
 
@@ -131,7 +130,7 @@ class PolicyChecks:
             name = statement.name.text
         if name is None:
             return
-        if not _TENANT.fullmatch(name):
+        if not TENANT_NAME.fullmatch(name):
             help = "letters, digits, `_` and `-`, a letter first, at most 32: it names chains, sets and pins in the kernel"
             self.context.error("E0511", f"`{name}` cannot name a tenant", place_of(statement.name), help=help)
             return
