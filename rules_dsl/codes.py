@@ -89,10 +89,10 @@ _ALL = (
     Code("E0607", "no table of countries", "Country and asn fields look addresses up in the operator's own table, which the statement `geo` (or an option) names.", 'ip.src.country == "DE"', 'geo "countries.csv"\nblock "x" when ip.src.country == "DE"'),
     # -- enforcement
     Code("E0901", "limit cannot be enforced yet", "`limit` is parsed and checked, and no part of the kernel side keeps rates yet.", 'limit "x" to 100/second per ip.src when udp', 'disabled limit "x" to 100/second per ip.src when udp'),
-    Code("E0902", "matches cannot be enforced yet", "Patterns are parsed and checked, and not compiled to automata yet.", 'block "x" when tcp.payload matches "a+b"', 'block "x" when tcp.payload contains "ab"'),
     Code("E0903", "connection state cannot be tested yet", "`ct.state` and `ct.direction` are parsed and checked; at the hook where rules stand connections are not tracked yet.", 'allow "x" when ct.state == "established"', 'allow "x" when tcp.flags.ack'),
     Code("E0904", "a rule that is too large to be enforced", "Written out as alternatives, the rule has more of them than the kernel's tables should hold. Two rules with half the alternatives each say the same.", 'block "x" when (A or B or ...) and (C or D or ...) and ...', 'block "x, 1" when A and ...\nblock "x, 2" when B and ...'),
     Code("E0905", "a test that nothing can make", "Some fields only nftables can test, some functions only eBPF, and this test wants both of one value.", 'block "x" when lower(interface.in) == "eth0"', 'block "x" when interface.in == "eth0"'),
+    Code("E0906", "a pattern that is too large to be enforced", "A pattern becomes an automaton of at most 10,000 states. Most patterns need about as many as they have bytes; a count behind something that may begin anywhere can double them with each byte that it counts.", 'block "x" when tcp.payload matches "a.{20}b"', 'block "x" when tcp.payload matches "^.{0,9}a.{20}b"'),
     # -- warnings
     Code("W0501", "a list that no rule uses", "The list is defined, and neither a rule nor a test names it.", "list a = { 1 }", 'list a = { 1 }\ncount "x" when ip.ttl in $a'),
     Code("W0502", "a rule that no packet reaches", "A rule above it ends the evaluation of every packet.", 'allow "all" when true\nblock "x" when tcp', 'block "x" when tcp\nallow "all" when true'),
