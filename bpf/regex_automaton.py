@@ -148,6 +148,9 @@ def _holds(edge: Edge, before: Side, behind: Side) -> bool:
 
 # -- positions ---------------------------------------------------------------------------------------------------------
 
+RANKED: Final = 64
+"""Positions of an item, up to which its copies are compared with each other."""
+
 MATCH: Final = 1
 """The bit that is no position: the pattern is at its end."""
 
@@ -162,6 +165,8 @@ class _Positions:
     follow: list[int] = field(default_factory=lambda: [0])
     first: int = 0
     """What may stand first."""
+    ranks: list[tuple[int, bool]] = field(default_factory=list)
+    """Positions of which one, where it may take the next byte, makes the others idle: the highest (True) or the lowest."""
 
     def enter(self, tree: Regex, behind: int) -> int:
         """The set that is entered with `tree`, where `behind` is what is entered after it."""
@@ -188,15 +193,29 @@ class _Positions:
         if not _positions(item):  # once says as much as often
             low, high = min(low, 1), 0 if high == 0 else 1
         entered = behind
+        begin = len(self.follow)
         if high is None:
+            begin += 1  # the loop's own bit
             entered = self._loop(item, behind) | (behind if low == 0 else 0)
             low -= 1
         else:
             for _ in range(high - low):
                 entered = self.enter(item, entered) | behind
+            self._rank(begin, high - low, highest=True)
         for _ in range(low):
             entered = self.enter(item, entered)
+        if high is None:
+            self._rank(begin, low + 1, highest=False)
         return entered
+
+    def _rank(self, begin: int, copies: int, *, highest: bool) -> None:
+        """The copies of an item that stand from `begin` to here, the last one first. Where the bytes so far may have led to the same place
+        in two of them, the one that may yet read more copies finds all that the other finds; likewise the one that need read fewer,
+        where there is no upper bound. Without this, `a.{0,40}b` would keep every place of an `a` among the last 40 bytes."""
+        size = (len(self.follow) - begin) // copies if copies > 1 else 0
+        if 0 < size <= RANKED:
+            row = sum(1 << size * copy for copy in range(copies))
+            self.ranks += [(row << begin + place, highest) for place in range(size)]
 
     def _loop(self, item: Regex, behind: int) -> int:
         """Once or more. What is entered after the item is known when it has been entered: until then a bit stands for it."""
@@ -268,6 +287,7 @@ class _States:
             taken_by[those] = taken_by.get(those, 0) | 1 << number
         self.takes = [sum(mask for those, mask in taken_by.items() if members[0] in those) for members in self.members]
         """The positions that take each class."""
+        self.ranks = next(iter(variants.values())).ranks
         self.steps = 0
         self.takes_side = [MATCH, *(self._taking(side) for side in self.behind[1:])]
 
@@ -292,7 +312,7 @@ class _States:
     def _key(self, taken: int, before: Side) -> _Key:
         """The state behind a byte of the side `before`, which the positions in `taken` took."""
         members = bin(taken)[:1:-1].encode().translate(_TRUTH)  # by number, 1 where taken
-        self.steps += taken.bit_count()
+        self.steps += taken.bit_count() + len(self.ranks)
         if self.steps > self.bounds.steps:
             raise TooLargeError(f"more than {self.bounds.steps:,}", self.bounds.steps, "steps to find its states")
         sets: dict[int, int] = {}
@@ -301,8 +321,15 @@ class _States:
             if id(variant) not in sets:
                 sets[id(variant)] = reduce(or_, compress(variant.follow, members), variant.first)
             found = sets[id(variant)]
-            key.append(MATCH if found & MATCH else found & takes)
+            key.append(MATCH if found & MATCH else self._ranked(found & takes))
         return tuple(key)
+
+    def _ranked(self, found: int) -> int:
+        for mask, highest in self.ranks:
+            among = found & mask
+            if among & (among - 1):
+                found ^= among ^ (1 << among.bit_length() - 1 if highest else among & -among)
+        return found
 
     def find(self) -> _Table:
         """All states. Raises TooLargeError."""

@@ -1,7 +1,8 @@
 """`matches` patterns in the spelling of Python's `re`, for the reference: what a pattern means by another's machine.
 
 It works on the text of a pattern that `parse_regex` takes, and by design shares nothing with that parser. Flags go into each atom that
-they concern, as Python does not let them begin in the middle of a group.
+they concern, as Python does not let them begin in the middle of a group. Python tries one way after another, so a pattern with repeats
+within repeats, such as `(a*)*b`, may take it a time that doubles with each byte; the kernel's automaton takes the same for all.
 """
 
 from __future__ import annotations

@@ -30,7 +30,9 @@ def plan(policy: Policy, environment: Environment) -> Plan:
 ODD_REASON = "payload: nftables does not find this packet's transport header, so eBPF asks for protocol and ports"
 
 
-_SMALLER = "counts are written out, and what may begin anywhere is followed at every byte: count less, or begin with ^"
+_SMALLER = (
+    "an exact count behind what may begin anywhere doubles the states with each byte: count less, write {0,n} or {n,}, or begin with ^"
+)
 
 
 class _Planning:

@@ -60,6 +60,31 @@ def _repeat(rng: random.Random) -> str:
     return rng.choice(_REPEATS) + rng.choice(("", "", "?")) if rng.random() < 0.35 else ""
 
 
+def counted(rng: random.Random) -> str:
+    """Repeats of repeats with bounds of every kind, in a row: copies of one item, of which an automaton need not keep all."""
+    items = (
+        "a",
+        "b",
+        "[ab]",
+        ".",
+        "(?:ab)",
+        "(?:a|bc)",
+        "(?:a?)",
+        "(?:a{0,2}b)",
+        "(?:a{2,}b)",
+        r"(?:a\b)",
+        "(?:^a|b)",
+        "(?:a*c)",
+        "(?:a$|b)",
+    )
+    counts = ("{0,5}", "{2,}", "{3}", "{1,4}", "{0,2}", "{4,}", "{2,6}", "*", "+")
+    written = rng.choice(("", "^", "a", r"\b", "(?m)^"))
+    for _ in range(rng.randint(1, 3)):
+        once = rng.choice(items) + rng.choice(counts)
+        written += once if rng.random() < 0.6 else f"(?:{once}){rng.choice(counts)}"
+    return written + rng.choice(("", "b", "$", r"\b", "a"))
+
+
 def near(rng: random.Random, value: bytes) -> str:
     """A pattern that `value`, a run of bytes that stands in what is searched, often matches. No repeat stands in a repeat, so that
     engines that try one way after another are quick."""
