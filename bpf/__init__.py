@@ -5,6 +5,7 @@ from __future__ import annotations
 from bpf.image import ProgramImage
 from bpf.libbpf import BpfError
 from bpf.lower import compile_program
+from bpf.lower_bytes import too_large
 from bpf.program import Program, VerifierError, load, open_pinned
 from bpf.refusal import LoweringError, refusal
 
@@ -18,4 +19,5 @@ __all__ = [
     "load",
     "open_pinned",
     "refusal",
+    "too_large",
 ]

@@ -333,12 +333,10 @@ def _lower_test(work: Work, test: Test, yes: Label, no: Label) -> None:
             lower_any_bit(work, _number(work, operand, no), mask, yes, no)
         case InAddresses():
             lower_addresses(work, test, yes, no)
-        case CompareBytes() | InStrings() | Contains() | StartsWith() | EndsWith() | Wildcard():
+        case CompareBytes() | InStrings() | Contains() | StartsWith() | EndsWith() | Wildcard() | Matches():
             lower_bytes(work, test, yes, no)
         case All(inner):  # of a field of one value
             _lower_test(work, inner, yes, no)
-        case Matches():
-            raise AssertionError("refused before")
         case _:
             assert_never(test)
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, assert_never
 
-from bpf import automaton, headers
+from bpf import automaton, headers, regex_automaton
 from bpf.automaton import Automaton, Fold
 from bpf.ir import Label, Value
 from bpf.isa import Alu, Bytes, Condition
 from bpf.lower_facts import Work
 from bpf.refusal import LoweringError
+from bpf.regex_automaton import TooLargeError
 from bpf.search import SCAN
 from bpf.tables import LARGEST
 from rules_dsl.expression import (
@@ -25,6 +26,7 @@ from rules_dsl.expression import (
     FieldValue,
     Folded,
     InStrings,
+    Matches,
     Order,
     StartsWith,
     Substring,
@@ -37,7 +39,7 @@ COMPARED: Final = 32
 _LARGEST_CLIP: Final = 1 << 24
 """Beyond every packet; a substring's bounds are clipped to it."""
 
-BytesTest = CompareBytes | InStrings | Contains | StartsWith | EndsWith | Wildcard
+BytesTest = CompareBytes | InStrings | Contains | StartsWith | EndsWith | Wildcard | Matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +51,36 @@ class Piece:
     fold: Fold
 
 
+def too_large(test: Matches) -> str | None:
+    """Why no program can search for the test's pattern; None where one can."""
+    try:
+        regex_automaton.matching(test.pattern, fold_of(test.operand))
+    except TooLargeError as error:
+        return str(error)
+    return None
+
+
+def fold_of(operand: BytesOperand) -> Fold:
+    """How the operand's bytes are folded: of nested folds the outermost alone shows."""
+    match operand:
+        case FieldValue():
+            return Fold.NONE
+        case Folded(_, upper):
+            return Fold.UPPER if upper else Fold.LOWER
+        case Substring(of):
+            return fold_of(of)
+        case _:
+            assert_never(operand)
+
+
 def piece_of(work: Work, operand: BytesOperand, absent: Label) -> Piece:
-    """Substrings and folds commute, and of nested folds the outermost alone shows."""
+    """Substrings and folds commute."""
     match operand:
         case FieldValue(known):
             return Piece(*work.slice_of(known, absent), Fold.NONE)
-        case Folded(of, upper):
+        case Folded(of):
             inner = piece_of(work, of, absent)
-            return Piece(inner.offset, inner.length, Fold.UPPER if upper else Fold.LOWER)
+            return Piece(inner.offset, inner.length, fold_of(operand))
         case Substring(of, start, end):
             return _part(work, piece_of(work, of, absent), start, end)
         case _:
@@ -122,6 +146,8 @@ def lower_bytes(work: Work, test: BytesTest, yes: Label, no: Label) -> None:
         case Wildcard(_, segments, strict):
             fold = piece.fold if strict else Fold.LOWER
             _run(work, test, Piece(piece.offset, piece.length, fold), partial(automaton.wildcard, segments), yes, no)
+        case Matches(_, pattern):
+            _run(work, test, piece, partial(regex_automaton.matching, pattern), yes, no)
         case _:
             assert_never(test)
 
@@ -158,7 +184,10 @@ def _word(size: int) -> Bytes:
 
 def _run(work: Work, test: BytesTest, piece: Piece, build: partial[Automaton], yes: Label, no: Label) -> None:
     code = work.code
-    run = work.tables.run((build.func, build.args, piece.fold), partial(build, piece.fold))
+    try:
+        run = work.tables.run((build.func, build.args, piece.fold), partial(build, piece.fold))
+    except TooLargeError as error:
+        raise LoweringError(test, str(error)) from error
     if len(work.tables.data) > LARGEST:
         raise LoweringError(test, f"the patterns need tables of more than {LARGEST >> 20} MiB")
     place = code.alu(Alu.LSH, piece.offset, headers.SLICE_SHIFT)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from rules_dsl.expression import FieldValue, Matches, Test, operand_of, root_of
+from rules_dsl.expression import FieldValue, Test, operand_of, root_of
 
 _NATIVE: Final = "an eBPF program of this hook is not told {}; nftables tests it"
 _LATER: Final = "{} cannot be enforced yet"
@@ -44,6 +44,4 @@ def refusal(test: Test) -> str | None:
     root = root_of(operand_of(test))
     if isinstance(root, FieldValue) and root.field.name in _FIELDS:
         return _FIELDS[root.field.name]
-    if isinstance(test, Matches):
-        return _LATER.format("matches")
     return None

@@ -206,6 +206,8 @@ def web_server() -> Iterable[bytes]:
     yield tcp("192.0.2.99", 443, web, 50014, ACK, b"\x17\x03\x03\x00\x05hello")  # an answer to our own call
     yield tcp(visitor, 50015, web, 80, PSH | ACK, http("HEAD /sitemap.xml HTTP/1.1"))
     yield udp(visitor, 50016, "192.0.2.200", 9, b"elsewhere")  # not to a protected address
+    yield tcp(visitor, 50017, web, 80, PSH | ACK, http("GET /item?id=7%20UniOn%20%20all+SELECT+name HTTP/1.1"))
+    yield tcp(visitor6, 50017, web6, 80, PSH | ACK, http("GET /union-selection.html HTTP/1.1"))  # 35: an honest page
 
 
 def sip_provider() -> Iterable[bytes]:

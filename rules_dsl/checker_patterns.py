@@ -6,7 +6,7 @@ from rules_dsl.checker_values import string, wrong_type
 from rules_dsl.checking import Context, Left
 from rules_dsl.expression import Matches, Wildcard
 from rules_dsl.literals import LiteralError, wildcard_segments
-from rules_dsl.regexes import check_regex
+from rules_dsl.regexes import parse_regex
 from rules_dsl.syntax import Text, Value
 
 
@@ -29,17 +29,18 @@ def matches(context: Context, left: Left, node: Value) -> Matches | None:
     value = string(context, node)
     if value is None:
         return None
-    if not value.isascii():
-        help = r'write a byte beyond ASCII as \xHH within the pattern, best in a raw string: r"\xc3\xa9"'
-        context.error("E0308", "a pattern is over bytes, and this one has text beyond ASCII", (node.start, node.end), help=help)
+    try:
+        pattern = value.decode()
+    except UnicodeDecodeError:
+        help = r'write a byte by its number as \xHH within the pattern, in a raw string: r"\xff"'
+        context.error("E0308", "this pattern is no text in UTF-8", (node.start, node.end), help=help)
         return None
-    pattern = value.decode()
     limit = context.limits.regex_characters
     if len(pattern) > limit:
         context.error("E0405", f"a pattern has at most {limit:,} characters, and this one has {len(pattern):,}", (node.start, node.end))
         return None
     try:
-        check_regex(pattern, context.limits.regex_repeat)
+        parse_regex(pattern, context.limits.regex_repeat)
     except LiteralError as error:
         _report(context, node, error)
         return None

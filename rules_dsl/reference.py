@@ -7,10 +7,8 @@ of them passes.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import assert_never
 
 from rules_dsl.expression import (
@@ -45,6 +43,7 @@ from rules_dsl.expression import (
 )
 from rules_dsl.packet import Address, Packet
 from rules_dsl.policy import Judgement, Mode, Policy, Protect, Rule, judgement
+from rules_dsl.python_regex import python_regex
 
 Scalar = bool | int | bytes | Address
 """One value of an operand."""
@@ -146,7 +145,7 @@ def passes(test: Test, value: Scalar) -> bool:
         case Wildcard(_, segments, strict):
             return _fits(segments, _bytes(value) if strict else _bytes(value).lower())
         case Matches(_, pattern):
-            return _regex(pattern).search(_bytes(value)) is not None
+            return python_regex(pattern).search(_bytes(value)) is not None
         case All(inner):
             return passes(inner, value)
         case _:
@@ -190,13 +189,6 @@ def _fits(segments: tuple[bytes, ...], value: bytes) -> bool:
             return False
         place = found + len(segment)
     return True
-
-
-@lru_cache(maxsize=1024)
-def _regex(pattern: str) -> re.Pattern[bytes]:
-    """Rust-like syntax as Python's: the same but for the end of the value, which is `$` or `\\z` there and `\\Z` here."""
-    ends = re.sub(r"(\\z)|(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", lambda found: found[2] or r"\Z", pattern, flags=re.DOTALL)
-    return re.compile(ends.encode())
 
 
 def _bytes(value: Scalar) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bpf import refusal
+from bpf import refusal, too_large
+from bpf.describe import describe
 from firewall.match import PacketClass
 from firewall.plan.merge import is_boxes, merge
 from firewall.plan.model import ClassPlan, Environment, MapStage, Omission, Plan, RuleStage, Stage
@@ -27,6 +28,11 @@ def plan(policy: Policy, environment: Environment) -> Plan:
 
 
 ODD_REASON = "payload: nftables does not find this packet's transport header, so eBPF asks for protocol and ports"
+
+
+_SMALLER = (
+    "an exact count behind what may begin anywhere doubles the states with each byte: count less, write {0,n} or {n,}, or begin with ^"
+)
 
 
 class _Planning:
@@ -84,14 +90,18 @@ class _Planning:
 
 
 def enforceable(policy: Policy) -> list[Diagnostic]:
-    """What of the language no part of the kernel side enforces yet (E0901 limit, E0902 matches, E0903 connection state)."""
+    """What of the language no part of the kernel side enforces yet (E0901 limit, E0903 connection state), and the patterns that are too
+    large for a program (E0906)."""
     found: list[Diagnostic] = []
     for rule in policy.active_rules:
         if rule.action is Action.LIMIT:
             found.append(Diagnostic("E0901", "`limit` cannot be enforced yet", rule.span, help="write `disabled limit` to keep the rule"))
         tests = list(_all_tests(rule.predicate))
-        if any(isinstance(test, ex.Matches) for test in tests):
-            found.append(Diagnostic("E0902", "`matches` cannot be enforced yet", rule.span, help="use contains, wildcard or starts_with"))
+        for test in dict.fromkeys(test for test in tests if isinstance(test, ex.Matches) and refusal(test) is None):
+            reason = too_large(test)
+            if reason is not None:
+                message = f'`{describe(test)}` in "{rule.name}" is too large: {reason}'
+                found.append(Diagnostic("E0906", message, rule.span, help=_SMALLER))
         names = sorted({root.field.name for test in tests if isinstance(root := ex.root_of(ex.operand_of(test)), ex.FieldValue)})
         for name in names:
             if name.startswith("ct."):

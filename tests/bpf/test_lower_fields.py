@@ -27,7 +27,6 @@ from rules_dsl.expression import (
     InStrings,
     IsTrue,
     Length,
-    Matches,
     Not,
     Or,
     Order,
@@ -97,10 +96,6 @@ def test_field_that_ebpf_cannot_test_is_refused(name: str) -> None:
     with pytest.raises(LoweringError) as caught:
         compile_program("refused", Or((Const(False), Not(test))))
     assert (caught.value.test, caught.value.reason) == (test, reason)
-
-
-def test_matches_is_refused() -> None:
-    assert refusal(Matches(FieldValue(FIELDS["payload"]), "a+")) is not None
 
 
 PAYLOAD = FieldValue(FIELDS["udp.payload"])

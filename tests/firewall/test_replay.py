@@ -232,7 +232,7 @@ def take(replayed: Iterator[Replayed], found: list[Replayed]) -> None:
 @engines
 def test_what_cannot_be_enforced_yet_is_refused(engine):
     with pytest.raises(DiagnosticError, match="E09"):
-        fates('tenant acme\nblock "re" when udp.payload matches "a+"', capture(udp(), link_type=101), engine)
+        fates('tenant acme\nblock "state" when ct.state == "new"', capture(udp(), link_type=101), engine)
 
 
 def test_a_capture_that_is_missing_is_one_line(tmp_path):

@@ -1,7 +1,7 @@
 """Random typed expressions and policies, over every field that back ends see.
 
 The constants come from the pools that the packets are made of and, with `near`, from the values that those very packets have (and
-their neighbours), so that tests are true and false about equally. `matches` and the fields that the checker resolves are left out.
+their neighbours), so that tests are true and false about equally. The fields that the checker resolves are left out.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
+from generators.patterns import near
 from generators.pools import COLOS, INTERFACES, LISTS, MARKS, PORTS, V4_ADDRESSES, V6_ADDRESSES, V6_GROUPS, VLAN_IDS, WORDS
 
 from rules_dsl.diagnostics import Source, Span
@@ -31,6 +32,7 @@ from rules_dsl.expression import (
     IntOperand,
     IsTrue,
     Length,
+    Matches,
     Not,
     Operand,
     Or,
@@ -191,7 +193,7 @@ class Expressions:
     def _text_test(self, operand: BytesOperand) -> Test:
         rng = self._rng
         value = self._value_for(operand)
-        match rng.randrange(7):
+        match rng.randrange(8):
             case 0:
                 return CompareBytes(operand, rng.choice(tuple(Order)), value)
             case 1:
@@ -203,6 +205,8 @@ class Expressions:
                 return StartsWith(operand, value[: rng.randint(0, 20)] if rng.random() < 0.8 else value)
             case 5:
                 return EndsWith(operand, value[-rng.randint(1, 20) :] if rng.random() < 0.8 else value)
+            case 6:
+                return Matches(operand, near(rng, self._piece(operand)))
             case _:
                 return self._wildcard(operand, value)
 

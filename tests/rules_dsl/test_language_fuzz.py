@@ -30,7 +30,7 @@ from rules_dsl import (
 )
 from rules_dsl.fields import BY_NAME
 from rules_dsl.literals import LiteralError
-from rules_dsl.regexes import check_regex
+from rules_dsl.regexes import parse_regex
 from rules_dsl.statements import KEYWORDS
 
 EXPRESSION_WORDS = (
@@ -162,4 +162,4 @@ def test_random_patterns_raise_nothing_but_literal_errors() -> None:
     for _ in range(5_000):
         pattern = "".join(random_.choices("ab01()[]{}?*+|^$.\\-:=!<>Pdwsbxk,&# \u00e9", k=random_.randint(0, 14)))
         with contextlib.suppress(LiteralError):
-            check_regex(pattern, 1_000)
+            parse_regex(pattern, 1_000)

@@ -13,7 +13,7 @@ from rules_dsl import Diagnostic, DiagnosticError, Geo, Limits, ListKind, ListVa
 from rules_dsl import literals as lit
 from rules_dsl.literals import LiteralError
 from rules_dsl.ranges import merged
-from rules_dsl.regexes import check_regex
+from rules_dsl.regexes import parse_regex
 from rules_dsl.statements import pieces
 
 # -- literals ----------------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_ranges_are_merged() -> None:
     ],
 )
 def test_patterns(pattern: str) -> None:
-    check_regex(pattern, 1_000)
+    parse_regex(pattern, 1_000)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_patterns(pattern: str) -> None:
 )
 def test_what_is_no_pattern(pattern: str, part: str) -> None:
     with pytest.raises(LiteralError, match=part.replace("(", r"\(").replace("?", r"\?")) as error:
-        check_regex(pattern, 1_000)
+        parse_regex(pattern, 1_000)
     assert 0 <= error.value.start < error.value.end <= len(pattern) + 3
 
 

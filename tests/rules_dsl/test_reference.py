@@ -364,7 +364,7 @@ def test_generated_tests_are_true_and_false_for_generated_packets() -> None:
             undecided -= {(field.name, holds(test, packet)) for packet in rng.sample(near, 40)}
     assert not undecided
     kinds = {type(test) for _ in range(800) for test in every_test(source.expression())}
-    assert kinds == {All, AnyBit, CompareBytes, Contains, EndsWith, InAddresses, InRanges, InStrings, IsTrue, StartsWith, Wildcard}
+    assert kinds == {All, AnyBit, CompareBytes, Contains, EndsWith, InAddresses, InRanges, InStrings, IsTrue, Matches, StartsWith, Wildcard}
 
 
 def test_generated_ranges_are_normal() -> None:
