@@ -20,9 +20,6 @@ STATE_WORDS: Mapping[str, frozenset[str]] = {
 }
 """The only values of some text fields."""
 
-AddressRanges = tuple[list[tuple[int, int]], list[tuple[int, int]]]
-"""IPv4 and IPv6 (low, high) pairs, unordered."""
-
 
 def _kind(node: Value) -> str:
     match node:
