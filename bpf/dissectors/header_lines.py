@@ -1,0 +1,186 @@
+"""Header lines of text protocols (HTTP, SSDP, SIP): found by name in the block between the start line and the empty line.
+
+Semantics: rules_dsl/dissectors/header_lines.py. For a message, the packed slice from the first byte of the start line:
+
+* `header_line(protocol, names, ...)` is a routine `(context, message, cursor)` that gives the value of the next line of one of those
+  names behind the cursor, 0 where there is none: the first line's as a Fact (the cursor is then 0), every line's as an Each.
+* `START_LINE` is a routine `(context, message)` that gives the start line without its end, 0 where the end is not in the message.
+* `CUT` is a routine `(context, message)` that gives the message again where the empty line is not in it, else 0.
+
+A line ends with a newline, before which a carriage return belongs to the end too. Names compare without case. The value has no
+blanks and tabs at its two ends and may be empty. A line that is no header line is skipped, a line that begins with a blank (an old
+continuation of the line before) too; a value is never more than its own line. A line whose newline is not in the message is absent.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from hashlib import sha256
+from typing import Final
+
+from bpf.automaton import Fold
+from bpf.image import FunctionKind
+from bpf.ir import At, Function, FunctionName, Routine
+from bpf.isa import Alu, Condition, Helper
+from bpf.regex_automaton import matching
+from bpf.search import SEEK, seek
+from bpf.slices import give_slice, load_number, pack_slice, take_slice
+from bpf.tables import Tables
+
+_TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+"""Bytes of a name (RFC 9110 section 5.6.2, RFC 3261 section 25.1)."""
+
+_TO_THE_LINES: Final = r"^[^\n]*\n(?:(?:[^\r\n]|\r[^\n])[^\n]*\n)*"
+"""Behind the start line, or behind the rest of the line that the cursor is in, and behind any lines that are not empty."""
+
+_CARRIAGE_RETURN, _BLANK, _TAB = 0x0D, 0x20, 0x09
+
+
+def header_line(protocol: str, names: tuple[bytes, ...] | None, *, blanks_before_colon: bool = False) -> Routine:
+    """`(context, message, cursor)`: the value of the next line of one of `names` (None: of any name), a slice.
+
+    `protocol` begins the routine's name. A name that has a byte which no header line's name can have is never found. SIP lets blanks
+    and tabs stand before the colon (RFC 3261 section 7.3.1), HTTP does not (RFC 9112 section 5.1)."""
+    if names is None:
+        label, wanted = "any", _class(_TOKEN) + "+"
+    else:
+        possible = [name for name in names if name and _TOKEN.issuperset(name)]
+        label, wanted = "_".join(map(_identifier, names)), "|".join(map(_exactly, possible))
+    name = f"{protocol}_line_{label}"
+    if len(name) > 60:
+        name = f"{protocol}_line__{sha256(name.encode()).hexdigest()[:40]}"
+    blanks = "[ \\t]*" if blanks_before_colon else ""
+    pattern = f"{_TO_THE_LINES}(?i:{wanted}){blanks}:[ \\t]*[^ \\t]" if wanted else None
+    return Routine(name, lambda tables: (_next_line(name, pattern, tables),))
+
+
+def _identifier(name: bytes) -> str:
+    """As a part of a function's name; no two names give the same."""
+    return "".join(chr(byte) if chr(byte).isalnum() and byte < 0x80 else f"_{byte:02x}" for byte in name.lower())
+
+
+def _exactly(name: bytes) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in name)
+
+
+def _class(those: frozenset[int]) -> str:
+    return "[" + "".join(f"\\x{byte:02x}" for byte in sorted(those)) + "]"
+
+
+def _next_line(name: str, pattern: str | None, tables: Tables) -> Function:
+    code = Function(name, FunctionKind.GLOBAL_SUBPROGRAM, 4)
+    context, message, cursor, _ = code.parameters
+    absent, begin = code.label(), code.label()
+    if pattern is not None:
+        offset, length = take_slice(code, message, absent)
+        end = code.alu(Alu.ADD, offset, length)
+        code.branch(Condition.EQ, cursor, 0, begin)
+        code.branch(Condition.GT, cursor, end, absent)
+        code.set(offset, cursor)
+        code.place(begin)
+        code.update(Alu.SUB, end, offset)
+        run = tables.run((matching, (pattern,), Fold.NONE), partial(matching, pattern, Fold.NONE))
+        code.give(code.call(_VALUE, context, pack_slice(code, offset, end), run.start, run.classes))
+        code.place(absent)
+    code.give(0)
+    return code
+
+
+class _State:
+    """On the stack of `header_value`. What is stored at an odd multiple of 4 the verifier does not track."""
+
+    CONTEXT = 0
+    END = 12
+    SIZE = 16
+
+
+def _value(tables: Tables) -> tuple[Function, ...]:
+    """`header_value(context, rest, start, classes)`: the value whose first byte (or line's end) the automaton finds last in the rest."""
+    code = Function("header_value", FunctionKind.GLOBAL_SUBPROGRAM, 4)
+    context, rest, start, classes = code.parameters
+    absent, whole = code.label(), code.label()
+    state, scratch = code.buffer(_State.SIZE), code.buffer(8)
+    offset, length = take_slice(code, rest, absent)
+    first = code.call(SEEK, context, rest, start, classes)
+    code.branch(Condition.EQ, first, 0, absent)
+    code.update(Alu.SUB, first, 1)
+    code.update(Alu.ADD, length, offset)
+    code.update(Alu.SUB, length, first)
+    end = seek(code, tables, context, first, length, r"\n", absent)
+    code.update(Alu.SUB, end, 1)
+    code.branch(Condition.LE, end, first, whole)
+    last = load_number(code, context, code.alu(Alu.SUB, end, 1), 1, scratch, absent)
+    code.store(8, state, _State.CONTEXT, context)
+    code.store(4, state, _State.END, end)
+    returned = code.label()
+    code.branch(Condition.NE, last, _CARRIAGE_RETURN, returned)
+    code.update(Alu.SUB, end, 1)
+    code.store(4, state, _State.END, end)
+    code.place(returned)
+    code.helper(Helper.LOOP, code.alu(Alu.SUB, end, first), FunctionName("header_value_trim"), At(state), 0)
+    code.load_to(end, 4, state, _State.END)
+    code.branch(Condition.LT, end, first, absent)  # cannot be: the first byte is no blank
+    code.place(whole)
+    give_slice(code, first, end)
+    code.place(absent)
+    code.give(0)
+    return code, _trim()
+
+
+def _trim() -> Function:
+    """One blank or tab less at the end: bpf_loop's callback."""
+    code = Function("header_value_trim", FunctionKind.LOOP_CALLBACK, 2)
+    state_at = code.parameters[1]
+    blank, stop = code.label(), code.label()
+    scratch = code.buffer(8)
+    context = code.load(8, state_at, _State.CONTEXT)
+    end = code.load(4, state_at, _State.END)
+    code.update(Alu.SUB, end, 1)
+    last = load_number(code, context, end, 1, scratch, stop)
+    code.branch(Condition.EQ, last, _BLANK, blank)
+    code.branch(Condition.NE, last, _TAB, stop)
+    code.place(blank)
+    code.store(4, state_at, _State.END, end)
+    code.give(0)
+    code.place(stop)
+    code.give(1)
+    return code
+
+
+def _start_line(tables: Tables) -> tuple[Function, ...]:
+    """`header_start_line(context, message)`."""
+    code = Function("header_start_line", FunctionKind.GLOBAL_SUBPROGRAM, 4)
+    context, message, *_ = code.parameters
+    absent, no_return = code.label(), code.label()
+    scratch = code.buffer(8)
+    offset, length = take_slice(code, message, absent)
+    end = seek(code, tables, context, offset, length, r"\n", absent)
+    code.update(Alu.SUB, end, 1)
+    code.branch(Condition.EQ, end, offset, no_return)
+    last = load_number(code, context, code.alu(Alu.SUB, end, 1), 1, scratch, absent)
+    code.branch(Condition.NE, last, _CARRIAGE_RETURN, no_return)
+    code.update(Alu.SUB, end, 1)
+    code.place(no_return)
+    give_slice(code, offset, end)
+    code.place(absent)
+    code.give(0)
+    return (code,)
+
+
+def _cut(tables: Tables) -> tuple[Function, ...]:
+    """`header_cut(context, message)`."""
+    code = Function("header_cut", FunctionKind.GLOBAL_SUBPROGRAM, 4)
+    context, message, *_ = code.parameters
+    absent, cut = code.label(), code.label()
+    offset, length = take_slice(code, message, absent)
+    seek(code, tables, context, offset, length, _TO_THE_LINES + r"\r?\n", cut)
+    code.place(absent)
+    code.give(0)
+    code.place(cut)
+    code.give(message)
+    return (code,)
+
+
+_VALUE: Final = Routine("header_value", _value)
+START_LINE: Final = Routine("header_start_line", _start_line)
+CUT: Final = Routine("header_cut", _cut)
