@@ -38,10 +38,13 @@ class Assembler:
 
     Registers are `Register` values; where a source may be a register or a number, any other int is an immediate."""
 
-    def __init__(self, name: str = "mantlet", kind: ProgramKind = ProgramKind.SOCKET_FILTER, source: str = "") -> None:
+    def __init__(
+        self, name: str = "mantlet", kind: ProgramKind = ProgramKind.SOCKET_FILTER, source: str = "", record_size: int = 0
+    ) -> None:
         self._name = name
         self._kind = kind
         self._source = source
+        self._record_size = record_size
         self._instructions: list[Instruction] = []
         self._fixups: list[_ToLabel | _ToFunction] = []
         self._labels: dict[tuple[int, str], int] = {}
@@ -204,6 +207,7 @@ class Assembler:
             functions=tuple(Function(slots[index], name, kind) for index, name, kind in self._functions),
             maps=tuple(self._maps.values()),
             kind=self._kind,
+            record_size=self._record_size,
             source=self._source,
         )
 

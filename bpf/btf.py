@@ -64,9 +64,9 @@ class _Blob:
     def integer(self, name: str, size: int, *, signed: bool) -> int:
         return self._type(name, _KIND_INT, size, rest=struct.pack("<I", (_SIGNED if signed else 0) << 24 | size * 8))
 
-    def opaque_struct(self, name: str) -> int:
-        """A struct by name only: the kernel knows a program's context by it."""
-        return self._type(name, _KIND_STRUCT, 0)
+    def opaque_struct(self, name: str, size: int = 0) -> int:
+        """A struct by name, and size in bytes: the kernel knows a program's context by its name."""
+        return self._type(name, _KIND_STRUCT, size)
 
     def pointer(self, to: int) -> int:
         """`to` 0 is void."""
@@ -92,6 +92,7 @@ def debug_info(image: ProgramImage) -> DebugInfo:
     unsigned = blob.integer("u64", 8, signed=False)
     anything = blob.pointer(0)
     context = blob.pointer(blob.opaque_struct(_CONTEXT[image.kind]))
+    record = blob.pointer(blob.opaque_struct("record", image.record_size))
     functions = []
     for function in image.functions:
         match function.kind:
@@ -104,6 +105,8 @@ def debug_info(image: ProgramImage) -> DebugInfo:
             case FunctionKind.GLOBAL_SUBPROGRAM:
                 parameters = (("context", context), *((name, unsigned) for name in ("first", "second", "third")))
                 prototype, linkage = blob.prototype(unsigned, parameters), _GLOBAL
+            case FunctionKind.PART:
+                prototype, linkage = blob.prototype(unsigned, (("context", context), ("record", record))), _GLOBAL
             case _:
                 assert_never(function.kind)
         functions.append(struct.pack("<II", function.slot, blob.function(function.name, prototype, linkage)))

@@ -27,6 +27,7 @@ from bpf.ir import (
     Jump,
     Line,
     Load,
+    MapName,
     Mark,
     Move,
     Return,
@@ -429,5 +430,7 @@ class _Emitter:
                     self._address(register, buffer, offset)
                 case FunctionName(name):
                     self.assembler.load_function(register, name)
+                case MapName(name):
+                    self.assembler.load_map(register, name)
                 case _:
                     self._load_into(register, argument)

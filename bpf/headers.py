@@ -6,13 +6,13 @@ Each gives one number, packed as the constants here say. Semantics: rules_dsl/pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Final
 
 from bpf.image import FunctionKind
-from bpf.ir import At, Buffer, Function, FunctionName, Label, Value
+from bpf.ir import At, Buffer, Function, FunctionName, Label, Routine, Value
 from bpf.isa import Alu, Condition, Helper
+from bpf.slices import give_slice, load_number
+from bpf.tables import Tables
 from rules_dsl.fields import HEADER_BYTES, PROTOCOL_NUMBER, Header
 
 # -- the layout, as `walk` gives it; 0 where there is no whole IP header ---------------------------------------------------
@@ -39,19 +39,12 @@ EXTENSIONS: Final = (0, 43, 44, 51, 60)
 """IPv6 extension headers: hop-by-hop options, routing, fragment, AH, destination options."""
 _ROUTING, _FRAGMENT, _AUTHENTICATION = 43, 44, 51
 
-# -- a slice of the packet, as the payload functions give it; 0 where it is absent ------------------------------------------
-
-SLICE_SHIFT: Final = 32
-SLICE_BITS: Final = 20
-"""Where the slice begins; its length is in the low 32 bits."""
-PRESENT: Final = 1 << 55
-
 _LONGEST_CHAIN: Final = 1 << 17
 """Extension headers in a packet: at least 8 bytes each, in 2**20 (the kernel's largest merged packet has 512 KiB)."""
 
 
-def walk() -> tuple[Function, ...]:
-    """`walk`: the packet's layout."""
+def _walk(tables: Tables) -> tuple[Function, ...]:
+    """The packet's layout."""
     code = Function("walk", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context = code.parameters[0]
     nothing, version_6, first = code.label(), code.label(), code.label()
@@ -241,29 +234,20 @@ def go_unless_tcp(code: Function, context: Value, layout: Value, scratch: Buffer
     return offset, length, words
 
 
-def _slice(code: Function, start: Value, end: Value) -> None:
-    """Return the slice from `start` to `end`, which is not less."""
-    code.update(Alu.SUB, end, start)
-    code.update(Alu.LSH, start, SLICE_SHIFT)
-    code.update(Alu.OR, start, end)
-    code.update(Alu.OR, start, code.copy(PRESENT))
-    code.give(start)
-
-
-def tcp_payload() -> tuple[Function, ...]:
+def _tcp_payload(tables: Tables) -> tuple[Function, ...]:
     code = Function("tcp_payload", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, layout, *_ = code.parameters
     absent = code.label()
     offset, length, header_length = go_unless_tcp(code, context, layout, code.buffer(8), absent)
     code.update(Alu.ADD, offset, header_length)
     code.branch(Condition.GT, offset, length, absent)
-    _slice(code, offset, length)
+    give_slice(code, offset, length)
     code.place(absent)
     code.give(0)
     return (code,)
 
 
-def udp_payload() -> tuple[Function, ...]:
+def _udp_payload(tables: Tables) -> tuple[Function, ...]:
     code = Function("udp_payload", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, layout, *_ = code.parameters
     absent, uncut = code.label(), code.label()
@@ -277,22 +261,21 @@ def udp_payload() -> tuple[Function, ...]:
     code.set(end, length)
     code.place(uncut)
     code.update(Alu.ADD, offset, 8)
-    _slice(code, offset, end)
+    give_slice(code, offset, end)
     code.place(absent)
     code.give(0)
     return (code,)
 
 
-def payload() -> tuple[Function, ...]:
-    """Calls tcp_payload and udp_payload."""
+def _payload(tables: Tables) -> tuple[Function, ...]:
     code = Function("payload", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, layout, *_ = code.parameters
     absent, fixed = code.label(), code.label()
     scratch = code.buffer(8)
-    for header, name in ((Header.TCP, "tcp_payload"), (Header.UDP, "udp_payload")):
+    for header, routine in ((Header.TCP, TCP_PAYLOAD), (Header.UDP, UDP_PAYLOAD)):
         other = code.label()
         go_unless_header(code, layout, header, other)
-        code.give(code.call(name, context, layout, 0, 0))
+        code.give(code.call(routine, context, layout))
         code.place(other)
     transport = code.alu(Alu.AND, layout, TRANSPORT)
     code.branch(Condition.EQ, transport, 0, absent)
@@ -317,7 +300,7 @@ def payload() -> tuple[Function, ...]:
     code.update(Alu.ADD, offset, skipped)
     length = code.packet_length(context)
     code.branch(Condition.GT, offset, length, absent)
-    _slice(code, offset, length)
+    give_slice(code, offset, length)
     code.place(absent)
     code.give(0)
     return (code,)
@@ -326,8 +309,8 @@ def payload() -> tuple[Function, ...]:
 _MSS_ABSENT: Final = 1 << 16
 
 
-def maximum_segment_size() -> tuple[Function, ...]:
-    """`mss`: the value of the TCP option, or 2**16 where there is none (RFC 9293 section 3.1)."""
+def _maximum_segment_size(tables: Tables) -> tuple[Function, ...]:
+    """The value of the TCP option, or 2**16 where there is none (RFC 9293 section 3.1)."""
     code = Function("mss", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, layout, *_ = code.parameters
     absent = code.label()
@@ -375,8 +358,8 @@ def maximum_segment_size() -> tuple[Function, ...]:
     return (code,)
 
 
-def checksum_valid() -> tuple[Function, ...]:
-    """`checksum`: 1 where the IPv4 header's ones' complement sum is 0xffff (RFC 1071), else 0.
+def _checksum_valid(tables: Tables) -> tuple[Function, ...]:
+    """1 where the IPv4 header's ones' complement sum is 0xffff (RFC 1071), else 0.
 
     The sum is the same in either byte order."""
     code = Function("checksum", FunctionKind.GLOBAL_SUBPROGRAM, 4)
@@ -410,14 +393,20 @@ def checksum_valid() -> tuple[Function, ...]:
     return (code,)
 
 
-LIBRARY: Final[Mapping[str, Callable[[], tuple[Function, ...]]]] = MappingProxyType(
-    {
-        "walk": walk,
-        "tcp_payload": tcp_payload,
-        "udp_payload": udp_payload,
-        "payload": payload,
-        "mss": maximum_segment_size,
-        "checksum": checksum_valid,
-    }
-)
-"""The functions of this module by their names in a program, each with the callback that it gives to bpf_loop."""
+def _first_byte(tables: Tables) -> tuple[Function, ...]:
+    code = Function("first_byte", FunctionKind.GLOBAL_SUBPROGRAM, 4)
+    context, *_ = code.parameters
+    absent = code.label()
+    code.give(load_number(code, context, 0, 1, code.buffer(8), absent))
+    code.place(absent)
+    code.give(0)
+    return (code,)
+
+
+FIRST_BYTE: Final = Routine("first_byte", _first_byte)
+WALK: Final = Routine("walk", _walk)
+TCP_PAYLOAD: Final = Routine("tcp_payload", _tcp_payload)
+UDP_PAYLOAD: Final = Routine("udp_payload", _udp_payload)
+PAYLOAD: Final = Routine("payload", _payload)
+MAXIMUM_SEGMENT_SIZE: Final = Routine("mss", _maximum_segment_size)
+CHECKSUM: Final = Routine("checksum", _checksum_valid)

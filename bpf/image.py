@@ -46,6 +46,8 @@ class FunctionKind(Enum):
     GLOBAL_SUBPROGRAM = "u64 (void *context, u64, u64, u64)"
     """Called by call_subprogram with the program's context and three numbers. The verifier looks at it once and by itself, however
     often it is called, and its callers know nothing of its result."""
+    PART = "u64 (void *context, struct record *record)"
+    """As a global subprogram, with the program's record (`ProgramImage.record_size` bytes, or NULL as far as the verifier knows)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class ProgramImage:
     functions: tuple[Function, ...] = ()
     maps: tuple[MapSpec, ...] = ()
     kind: ProgramKind = ProgramKind.SOCKET_FILTER
+    record_size: int = 0
+    """Bytes of the record that functions of kind PART take."""
     source: str = ""
     """What the lines are lines of, shown by bpftool and the verifier: a file's name."""
 

@@ -11,11 +11,15 @@ lives long is stored opaque: the verifier forgets what it knew, and paths that m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from bpf.image import FunctionKind
 from bpf.isa import Alu, Bytes, Condition, Helper, Width
+
+if TYPE_CHECKING:
+    from bpf.tables import Tables
 
 CONTEXT_LENGTH: Final = 0
 CONTEXT_MARK: Final = 8
@@ -57,8 +61,25 @@ class FunctionName:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """A function of the library, `name(context, number, number, number)`, which gives a number and depends on nothing but the packet and
+    those. Programs that call it carry it; two of one name are the same."""
+
+    name: str
+    write: Callable[[Tables], tuple[Function, ...]] = field(compare=False, repr=False)
+    """The function, and the callbacks that it gives to bpf_loop. Automata that it runs go into the program's tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapName:
+    """A map, as an argument of a map helper."""
+
+    name: str
+
+
 Source = Value | int
-Argument = Value | int | At | FunctionName
+Argument = Value | int | At | FunctionName | MapName
 
 
 # -- instructions ------------------------------------------------------------------------------------------------------
@@ -184,6 +205,8 @@ class Function:
     parameters: tuple[Value, ...] = ()
     value_count: int = 0
     label_count: int = 0
+    routines: dict[str, Routine] = field(default_factory=dict)
+    """Those that it calls, by name."""
 
     def __post_init__(self) -> None:
         self.parameters = tuple(self.value() for _ in range(self.parameter_count))
@@ -292,10 +315,14 @@ class Function:
         self.instructions.append(Call(to, helper, arguments))
         return to
 
-    def call(self, name: str, *arguments: Argument) -> Value:
-        """Call a function of the program; its result."""
+    def call(self, target: Routine | str, *arguments: Argument) -> Value:
+        """Call a routine with the context and up to three numbers, or another function of the program by its name; its result."""
         to = self.value()
-        self.instructions.append(Call(to, name, arguments))
+        if isinstance(target, Routine):
+            self.routines[target.name] = target
+            self.instructions.append(Call(to, target.name, (*arguments, *[0] * (4 - len(arguments)))))
+        else:
+            self.instructions.append(Call(to, target, arguments))
         return to
 
     def place(self, label: Label) -> None:

@@ -5,18 +5,20 @@ Equality with a short constant is compared in words; everything else runs an aut
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, assert_never
 
-from bpf import automaton, headers, regex_automaton
+from bpf import automaton, regex_automaton
 from bpf.automaton import Automaton, Fold
+from bpf.dissectors.model import DomainName, Slice
 from bpf.ir import Label, Value
 from bpf.isa import Alu, Bytes, Condition
-from bpf.lower_facts import Work
+from bpf.lower_facts import PAYLOADS, Work, place_of, view_of
 from bpf.refusal import LoweringError
 from bpf.regex_automaton import TooLargeError
-from bpf.search import SCAN
+from bpf.search import SEEK_NAME, call_seek
+from bpf.slices import pack_slice
 from bpf.tables import LARGEST
 from rules_dsl.expression import (
     BytesOperand,
@@ -47,8 +49,11 @@ class Piece:
     """A run of the packet's bytes."""
 
     offset: Value
+    """In the packet; of a name, how many bytes of its text are skipped."""
     length: Value
     fold: Fold
+    name: tuple[Value, Value] | None = None
+    """Of a name of the domain name system: where it begins, and the message (a packed slice)."""
 
 
 def too_large(test: Matches) -> str | None:
@@ -76,15 +81,28 @@ def fold_of(operand: BytesOperand) -> Fold:
 def piece_of(work: Work, operand: BytesOperand, absent: Label) -> Piece:
     """Substrings and folds commute."""
     match operand:
-        case FieldValue(known):
-            return Piece(*work.slice_of(known, absent), Fold.NONE)
+        case FieldValue():
+            return _field(work, operand, absent)
         case Folded(of):
-            inner = piece_of(work, of, absent)
-            return Piece(inner.offset, inner.length, fold_of(operand))
+            return replace(piece_of(work, of, absent), fold=fold_of(operand))
         case Substring(of, start, end):
             return _part(work, piece_of(work, of, absent), start, end)
         case _:
             assert_never(operand)
+
+
+def _field(work: Work, operand: FieldValue, absent: Label) -> Piece:
+    place = place_of(operand)
+    if place is None:
+        return Piece(*work.slice_of(PAYLOADS[operand.field.name], absent), Fold.NONE)
+    match view_of(place):
+        case Slice(fact):
+            return Piece(*work.slice_of(fact, absent), Fold.NONE)
+        case DomainName(fact, message):
+            start, length = work.slice_of(fact, absent)
+            return Piece(work.code.copy(0), length, Fold.NONE, (start, work.fact(message)))
+        case view:
+            raise AssertionError(f"{view} is no text")
 
 
 def _part(work: Work, piece: Piece, start: int, end: int | None) -> Piece:
@@ -96,7 +114,7 @@ def _part(work: Work, piece: Piece, start: int, end: int | None) -> Piece:
     code.branch(Condition.GE, behind, first, whole)
     code.set(length, 0)
     code.place(whole)
-    return Piece(code.alu(Alu.ADD, piece.offset, first), length, piece.fold)
+    return replace(piece, offset=code.alu(Alu.ADD, piece.offset, first), length=length)
 
 
 def _clip(work: Work, index: int, length: Value) -> Value:
@@ -114,9 +132,9 @@ def _clip(work: Work, index: int, length: Value) -> Value:
     return place
 
 
-def lower_bytes(work: Work, test: BytesTest, yes: Label, no: Label) -> None:
-    """The test's code goes to `yes` or `no`; an absent operand goes to `no`."""
-    piece = piece_of(work, test.operand, no)
+def lower_bytes(work: Work, test: BytesTest, yes: Label, no: Label, absent: Label) -> None:
+    """The test's code goes to `yes` or `no`, or to `absent` where the operand is."""
+    piece = piece_of(work, test.operand, absent)
     match test:
         case CompareBytes(_, Order.EQ, value) | InStrings(_, (value,)):
             _equal(work, test, piece, value, yes, no)
@@ -136,16 +154,15 @@ def lower_bytes(work: Work, test: BytesTest, yes: Label, no: Label) -> None:
             _run(work, test, piece, partial(automaton.contains, wanted), yes, no)
         case StartsWith(_, value):
             work.code.branch(Condition.LT, piece.length, len(value), no)
-            start = Piece(piece.offset, work.code.copy(len(value)), piece.fold)
-            _equal(work, test, start, value, yes, no)
+            _equal(work, test, replace(piece, length=work.code.copy(len(value))), value, yes, no)
         case EndsWith(_, value):
             work.code.branch(Condition.LT, piece.length, len(value), no)
             offset = work.code.alu(Alu.ADD, piece.offset, piece.length)
             work.code.update(Alu.SUB, offset, len(value))
-            _equal(work, test, Piece(offset, work.code.copy(len(value)), piece.fold), value, yes, no)
+            _equal(work, test, replace(piece, offset=offset, length=work.code.copy(len(value))), value, yes, no)
         case Wildcard(_, segments, strict):
             fold = piece.fold if strict else Fold.LOWER
-            _run(work, test, Piece(piece.offset, piece.length, fold), partial(automaton.wildcard, segments), yes, no)
+            _run(work, test, replace(piece, fold=fold), partial(automaton.wildcard, segments), yes, no)
         case Matches(_, pattern):
             _run(work, test, piece, partial(regex_automaton.matching, pattern), yes, no)
         case _:
@@ -158,7 +175,7 @@ def _equal(work: Work, test: BytesTest, piece: Piece, value: bytes, yes: Label, 
         code.jump(no)
         return
     code.branch(Condition.NE, piece.length, len(value), no)
-    if len(value) > COMPARED:
+    if len(value) > COMPARED or piece.name is not None:
         _run(work, test, piece, partial(automaton.among, (value,)), yes, no)
         return
     if value:
@@ -190,7 +207,13 @@ def _run(work: Work, test: BytesTest, piece: Piece, build: partial[Automaton], y
         raise LoweringError(test, str(error)) from error
     if len(work.tables.data) > LARGEST:
         raise LoweringError(test, f"the patterns need tables of more than {LARGEST >> 20} MiB")
-    place = code.alu(Alu.LSH, piece.offset, headers.SLICE_SHIFT)
-    code.update(Alu.OR, place, piece.length)
-    code.branch(Condition.NE, work.call(SCAN, place, run.start, run.classes), 0, yes)
+    if piece.name is None:
+        found = call_seek(code, work.context, pack_slice(code, piece.offset, piece.length), run)
+    else:
+        start, message = piece.name
+        place = code.alu(Alu.LSH, start, 32)
+        code.update(Alu.OR, place, code.alu(Alu.LSH, piece.offset, 16))
+        code.update(Alu.OR, place, piece.length)
+        found = code.call(SEEK_NAME, work.context, place, code.copy(run.start << 32 | run.classes), message)
+    code.branch(Condition.NE, found, 0, yes)
     code.jump(no)

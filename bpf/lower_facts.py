@@ -1,51 +1,39 @@
-"""What tests share: facts about the packet that a program finds out once, before the first of the tests that need them.
+"""What tests share: facts about the packet that a program finds out once, when the first test asks.
 
-Facts stand on the stack, opaque to the verifier, and each test loads them anew: so what one test learned does not multiply the paths
-of the next.
+Facts stand in the program's record, which all its functions are given: a number of 8 bytes each, 0 where nobody has asked yet, else the
+fact plus 1. The verifier does not follow what is in the record, so what one test learned does not multiply the paths of the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from types import MappingProxyType
-from typing import Final, assert_never
+from typing import Final
 
 from bpf import headers
-from bpf.ir import At, Buffer, Function, Label, Value
+from bpf.dissectors import PLACES
+from bpf.dissectors.model import ELEMENT, DomainName, Each, View
+from bpf.facts import FIRST_BYTE, LAYOUT, PAYLOAD, TCP_PAYLOAD, UDP_PAYLOAD, Fact
+from bpf.ir import At, Buffer, Function, Label, Routine, Value
 from bpf.isa import Alu, Condition
+from bpf.slices import PRESENT_NUMBER, take_slice
 from bpf.tables import Tables
 from rules_dsl.expression import BitSlice, FieldValue, Test, operand_of, root_of
 from rules_dsl.fields import PROTOCOL_NUMBER, Field, Header, Type
 
-
-class Fact(Enum):
-    VERSION = "version"
-    """The packet's first byte; 0 where it has none."""
-    LAYOUT = "walk"
-    TCP_PAYLOAD = "tcp_payload"
-    UDP_PAYLOAD = "udp_payload"
-    PAYLOAD = "payload"
-
-
 Need = Fact | Field
-"""What a test needs; a field of plain bits is found out beforehand where several tests look at it."""
-
-PRESENT_NUMBER: Final = 1 << 40
-"""Beside a field's value: it is there. The fact of an absent field is 0."""
-
-_SHARED_FIELDS: Final = 8
-"""Fields that one function keeps: the stack is small."""
+"""What a test needs; a field of plain bits is kept where several tests look at it."""
 
 PAYLOADS: Final[Mapping[str, Fact]] = MappingProxyType(
     {
-        "payload": Fact.PAYLOAD,
-        "payload.len": Fact.PAYLOAD,
-        "tcp.payload": Fact.TCP_PAYLOAD,
-        "tcp.payload.len": Fact.TCP_PAYLOAD,
-        "udp.payload": Fact.UDP_PAYLOAD,
-        "udp.payload.len": Fact.UDP_PAYLOAD,
+        "payload": PAYLOAD,
+        "payload.len": PAYLOAD,
+        "tcp.payload": TCP_PAYLOAD,
+        "tcp.payload.len": TCP_PAYLOAD,
+        "udp.payload": UDP_PAYLOAD,
+        "udp.payload.len": UDP_PAYLOAD,
     }
 )
 
@@ -54,28 +42,63 @@ _COMPUTED: Final[Mapping[str, tuple[Fact, ...]]] = MappingProxyType(
         "ip": (),
         "meta.mark": (),
         "ip.checksum.valid": (),
-        "ip.proto": (Fact.LAYOUT,),
-        "ipv6.exthdr": (Fact.LAYOUT,),
-        "ip.opt.type": (Fact.VERSION,),
-        "ip.frag": (Fact.VERSION, Fact.LAYOUT),
-        **dict.fromkeys(("tcp", "tcp.options.mss", "udp", "icmp", "icmpv6", "sctp", "gre", "esp"), (Fact.LAYOUT,)),
-        **{name: (Fact.LAYOUT, fact) for name, fact in PAYLOADS.items()},
+        "ip.proto": (LAYOUT,),
+        "ipv6.exthdr": (LAYOUT,),
+        "ip.opt.type": (FIRST_BYTE,),
+        "ip.frag": (FIRST_BYTE, LAYOUT),
+        **dict.fromkeys(("tcp", "tcp.options.mss", "udp", "icmp", "icmpv6", "sctp", "gre", "esp"), (LAYOUT,)),
+        **{name: (fact,) for name, fact in PAYLOADS.items()},
     }
 )
-"""What each field without plain bits needs."""
+"""What each field of a header without plain bits needs."""
+
+
+def place_of(operand: FieldValue) -> View | Each | None:
+    """How a protocol's field is found; None for a field of a header."""
+    place = PLACES.get(operand.field.name)
+    return place(operand.key) if callable(place) else place
+
+
+def view_of(place: View | Each) -> View:
+    return place.view if isinstance(place, Each) else place
 
 
 def needs_of(test: Test) -> tuple[Need, ...]:
-    """What the test needs, each behind what it needs itself."""
+    """What the test needs."""
     match root_of(operand_of(test)):
         case BitSlice(header):
             return _facts_of_header(header)
-        case FieldValue(known):
+        case FieldValue(known) as operand:
+            place = place_of(operand)
+            if place is not None:
+                needs = (place.fact, *_facts_of_view(place.view)) if isinstance(place, Each) else _facts_of_view(place)
+                return tuple(dict.fromkeys(fact for need in needs for fact in _outside(need)))
             if not known.at:
                 return _COMPUTED[known.name]
-            facts = [fact for place in known.at for fact in _facts_of_header(place.header)]
-            shared = (known,) if known.type in (Type.BOOL, Type.INT) else ()
-            return (*dict.fromkeys(facts), *shared)
+            if known.type in (Type.BOOL, Type.INT):
+                return (known,)
+            return _facts_of_field(known)
+
+
+def _outside(fact: Fact) -> Iterator[Fact]:
+    """The fact; or, of one that is about an element of a field of many values, what it needs besides."""
+    if not _is_of_element(fact):
+        yield fact
+    else:
+        for need in fact.needs:
+            yield from _outside(need)
+
+
+def _is_of_element(fact: Fact) -> bool:
+    return fact == ELEMENT or any(map(_is_of_element, fact.needs))
+
+
+def _facts_of_view(view: View) -> tuple[Fact, ...]:
+    return (view.name, view.message) if isinstance(view, DomainName) else (view.fact,)
+
+
+def _facts_of_field(known: Field) -> tuple[Fact, ...]:
+    return tuple(dict.fromkeys(fact for place in known.at for fact in _facts_of_header(place.header)))
 
 
 def _facts_of_header(header: Header) -> tuple[Fact, ...]:
@@ -83,76 +106,133 @@ def _facts_of_header(header: Header) -> tuple[Fact, ...]:
         case Header.IP:
             return ()
         case Header.IPV4 | Header.IPV6:
-            return (Fact.VERSION,)
+            return (FIRST_BYTE,)
         case _:
-            return (Fact.LAYOUT,)
+            return (LAYOUT,)
+
+
+def _all_needs(need: Need) -> Iterator[Need]:
+    """The need and what it needs itself."""
+    yield need
+    for other in need.needs if isinstance(need, Fact) else _facts_of_field(need):
+        yield from _all_needs(other)
+
+
+# -- the record --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where each fact stands in the record, in bytes; one that has no place is found out whenever it is asked for."""
+
+    homes: Mapping[Need, int]
+
+    @property
+    def size(self) -> int:
+        """Of the facts, in bytes."""
+        return max(8, 8 * len(self.homes))
+
+
+def record_for(tests: Iterable[Test], most: int) -> Record:
+    """A record for the facts of these tests, at most so many: those that most tests ask for. A field of plain bits that one test
+    alone looks at is no fact."""
+    asked: Counter[Need] = Counter()
+    for test in tests:
+        asked.update({other: 1 for need in needs_of(test) for other in _all_needs(need)})
+    wanted = [need for need, count in asked.most_common() if isinstance(need, Fact) or count > 1]
+    return Record({need: 8 * index for index, need in enumerate(wanted[:most])})
+
+
+# -- a function --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class Work:
-    """A function that judges packets, while it is written."""
+    """A function that judges packets, while it is written. Its parameters are the context and the record."""
 
     code: Function
     tables: Tables
+    record: Record
     known: frozenset[Need] = frozenset()
     """Found out on every path to here."""
-    scratch: Buffer = field(init=False)
-    """32 bytes, which no test leaves anything in for another."""
-    _homes: dict[Need, Buffer] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.scratch = self.code.buffer(32)
+    element: Value | None = None
+    """The element at hand, of a field of many values."""
+    _scratch: Buffer | None = field(default=None, init=False)
 
     @property
     def context(self) -> Value:
         return self.code.parameters[0]
 
-    def call(self, name: str, *numbers: Value | int) -> Value:
-        """Call a function of the library with the context and up to three numbers."""
-        return self.code.call(name, self.context, *numbers, *[0] * (3 - len(numbers)))
+    @property
+    def scratch(self) -> Buffer:
+        """32 bytes, which no test leaves anything in for another."""
+        if self._scratch is None:
+            self._scratch = self.code.buffer(32)
+        return self._scratch
 
-    def keep(self, need: Need, found: Value) -> None:
-        """The need is met by `found`, from here on."""
-        if need not in self._homes:
-            self._homes[need] = self.code.buffer(8)
-        self.code.store_opaque(self._homes[need], found)
-        self.known |= {need}
+    def call(self, routine: Routine, *numbers: Value | int) -> Value:
+        """Call a routine with the context and up to three numbers."""
+        return self.code.call(routine, self.context, *numbers)
 
-    def can_keep(self, known: Field) -> bool:
-        return known in self._homes or sum(isinstance(need, Field) for need in self._homes) < _SHARED_FIELDS
+    def find(self, need: Need) -> None:
+        """Find it out, unless that has been done; before the branches of a test, so that it is there on all of their paths."""
+        if need in self.known:
+            return
+        home = self.record.homes.get(need)
+        if home is None:
+            for other in need.needs if isinstance(need, Fact) else _facts_of_field(need):
+                self.find(other)
+            return
+        code, known, have = self.code, self.known, self.code.label()
+        at = code.parameters[1]
+        code.branch(Condition.NE, code.load(8, at, home), 0, have)
+        found = self._ask(need)
+        code.update(Alu.ADD, found, 1)
+        code.store(8, at, home, found)
+        code.place(have)
+        self.known = known | frozenset(_all_needs(need))  # whoever found it out found out before what it needs
 
     def fact(self, need: Need) -> Value:
         """A copy of it."""
-        assert need in self.known
-        return self.code.load(8, self._homes[need])
+        if need == ELEMENT:
+            assert self.element is not None
+            return self.code.copy(self.element)
+        home = self.record.homes.get(need)
+        if home is None:
+            return self._ask(need)
+        self.find(need)
+        found = self.code.load(8, self.code.parameters[1], home)
+        self.code.update(Alu.SUB, found, 1)
+        return found
 
-    def find(self, fact: Fact) -> None:
-        """Find the fact out; what it needs has been found before."""
+    def _ask(self, need: Need) -> Value:
+        for other in need.needs if isinstance(need, Fact) else _facts_of_field(need):
+            self.find(other)
+        if isinstance(need, Field):
+            return self._packed_field(need)
+        return self.call(need.routine, *(self.fact(other) for other in need.needs), *need.constants)
+
+    def _packed_field(self, known: Field) -> Value:
         code = self.code
-        match fact:
-            case Fact.VERSION:
-                found, behind = code.copy(0), code.label()
-                code.load_packet(self.context, 0, At(self.scratch), 1, behind)
-                code.load_to(found, 1, self.scratch)
-                code.place(behind)
-            case Fact.LAYOUT:
-                found = self.call("walk")
-            case Fact.TCP_PAYLOAD | Fact.UDP_PAYLOAD | Fact.PAYLOAD:
-                found = self.call(fact.value, self.fact(Fact.LAYOUT))
-            case _:
-                assert_never(fact)
-        self.keep(fact, found)
+        absent, found, kept = code.label(), code.label(), code.value()
+        code.set(kept, self.plain_field(known, absent))
+        code.update(Alu.OR, kept, PRESENT_NUMBER)
+        code.jump(found)
+        code.place(absent)
+        code.set(kept, 0)
+        code.place(found)
+        return kept
 
     # -- what tests ask ------------------------------------------------------------------------------------------------
 
     def layout(self, mask: int) -> Value:
         """Those bits of the layout."""
-        layout = self.fact(Fact.LAYOUT)
+        layout = self.fact(LAYOUT)
         self.code.update(Alu.AND, layout, mask)
         return layout
 
     def go_unless_version(self, version: int, other: Label) -> None:
-        found = self.fact(Fact.VERSION)
+        found = self.fact(FIRST_BYTE)
         self.code.update(Alu.RSH, found, 4)
         self.code.branch(Condition.NE, found, version, other)
 
@@ -168,26 +248,29 @@ class Work:
                 self.go_unless_version(6, absent)
                 return 0
             case Header.FRAGMENT:
-                there = self.layout(headers.FRAGMENT)
+                layout = self.fact(LAYOUT)
+                there = self.code.alu(Alu.RSH, layout, headers.FRAGMENT.bit_length() - 1)
+                self.code.update(Alu.AND, there, 1)
                 self.code.branch(Condition.EQ, there, 0, absent)
-                offset = self.code.alu(Alu.RSH, self.fact(Fact.LAYOUT), headers.FRAGMENT_SHIFT)
-                self.code.update(Alu.AND, offset, (1 << headers.FRAGMENT_BITS) - 1)
-                return offset
+                self.code.update(Alu.RSH, layout, headers.FRAGMENT_SHIFT)
+                self.code.update(Alu.AND, layout, (1 << headers.FRAGMENT_BITS) - 1)
+                return layout
             case _:
                 assert header in PROTOCOL_NUMBER
-                headers.go_unless_header(self.code, self.fact(Fact.LAYOUT), header, absent)
-                return self.layout(headers.OFFSET_MASK)
+                layout = self.fact(LAYOUT)
+                headers.go_unless_header(self.code, layout, header, absent)
+                self.code.update(Alu.AND, layout, headers.OFFSET_MASK)
+                return layout
 
     def packet_bytes(self, offset: Value | int, distance: int, size: int, absent: Label, to: int = 0) -> None:
         """`size` bytes of the packet at offset + distance to byte `to` of the scratch buffer."""
         place = offset + distance if isinstance(offset, int) else self.code.alu(Alu.ADD, offset, distance)
         self.code.load_packet(self.context, place, At(self.scratch, to), size, absent)
 
-    def bits(self, header: Header, start: int, end: int, absent: Label) -> Value:
-        """Bits `start` to `end` of the header, at most 32, as a number."""
+    def bits_at(self, offset: Value | int, start: int, end: int, absent: Label) -> Value:
+        """Bits `start` to `end`, at most 32, from the first bit of byte `offset`, as a number."""
         code = self.code
         first, size = start // 8, (end + 7) // 8 - start // 8
-        offset = self.header(header, absent)
         if size in (3, 5):
             code.store(8, self.scratch, 0, 0)
             self.packet_bytes(offset, first, size, absent, to=8 - size)
@@ -201,13 +284,28 @@ class Work:
             code.update(Alu.AND, number, (1 << (end - start)) - 1, 32)
         return number
 
-    def slice_of(self, known: Field, absent: Label) -> tuple[Value, Value]:
-        """Offset and length of a payload field."""
+    def bits(self, header: Header, start: int, end: int, absent: Label) -> Value:
+        """Bits `start` to `end` of the header."""
+        return self.bits_at(self.header(header, absent), start, end, absent)
+
+    def plain_field(self, known: Field, absent: Label) -> Value:
+        """The value of an INT or BOOL field of plain bits."""
         code = self.code
-        fact = self.fact(PAYLOADS[known.name])
-        there = code.alu(Alu.RSH, fact, 55)
-        code.branch(Condition.EQ, there, 0, absent)
-        offset = code.alu(Alu.RSH, fact, headers.SLICE_SHIFT)
-        code.update(Alu.AND, offset, (1 << headers.SLICE_BITS) - 1)
-        length = code.alu(Alu.AND, fact, 0xFFFF_FFFF, 32)
-        return offset, length
+        value, found = code.value(), code.label()
+        for index, place in enumerate(known.at):
+            other = absent if index == len(known.at) - 1 else code.label()
+            number = self.bits(place.header, place.offset, place.offset + place.width, other)
+            if place.scale != 1:
+                code.update(Alu.MUL, number, place.scale)
+            if place.add:
+                code.update(Alu.ADD, number, place.add)
+            code.set(value, number)
+            code.jump(found)
+            if other is not absent:
+                code.place(other)
+        code.place(found)
+        return value
+
+    def slice_of(self, fact: Fact, absent: Label) -> tuple[Value, Value]:
+        """Offset and length of a slice."""
+        return take_slice(self.code, self.fact(fact), absent)

@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from bpf import headers
+from bpf.dissectors.model import AddressOf, BitsOf, DomainName, Number, Present, Slice, View
+from bpf.facts import FIRST_BYTE, LAYOUT
 from bpf.ir import Label, Value
 from bpf.isa import Alu, Condition
-from bpf.lower_facts import PAYLOADS, PRESENT_NUMBER, Fact, Work
+from bpf.lower_facts import PAYLOADS, Work, place_of, view_of
+from bpf.slices import PRESENT_NUMBER
 from bpf.tables import TABLE
 from rules_dsl.expression import AnyBit, BitSlice, FieldValue, InAddresses, InRanges, Ranges
 from rules_dsl.fields import Field, Header, Type
@@ -27,7 +30,7 @@ _HALF: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 def lower_flag(work: Work, known: Field, yes: Label, no: Label) -> None:
     """A Boolean field used bare."""
-    work.code.branch(Condition.NE, number_of_field(work, known, no), 0, yes)
+    work.code.branch(Condition.NE, number_of_field(work, FieldValue(known), no), 0, yes)
     work.code.jump(no)
 
 
@@ -80,50 +83,58 @@ def number_of_slice(work: Work, operand: BitSlice, absent: Label) -> Value:
     return work.bits(operand.header, operand.start, operand.end, absent)
 
 
-def number_of_field(work: Work, known: Field, absent: Label) -> Value:
+def number_of_field(work: Work, operand: FieldValue, absent: Label) -> Value:
     """An INT or BOOL field's value, at most 32 bits."""
+    known, place = operand.field, place_of(operand)
+    if place is not None:
+        return _number_of_view(work, view_of(place), absent)
     if not known.at:
         return _computed(work, known, absent)
-    code = work.code
-    if known in work.known:
-        fact = work.fact(known)
-        code.branch(Condition.LT, fact, PRESENT_NUMBER, absent)
-        code.update(Alu.AND, fact, _HIGHEST_32, 32)
-        return fact
-    value, found = code.value(), code.label()
-    for index, place in enumerate(known.at):
-        other = absent if index == len(known.at) - 1 else code.label()
-        number = work.bits(place.header, place.offset, place.offset + place.width, other)
-        if place.scale != 1:
-            code.update(Alu.MUL, number, place.scale)
-        if place.add:
-            code.update(Alu.ADD, number, place.add)
-        code.set(value, number)
-        code.jump(found)
-        if other is not absent:
-            code.place(other)
-    code.place(found)
-    return value
+    if known in work.record.homes:
+        return _unpacked(work, work.fact(known), absent)
+    return work.plain_field(known, absent)
 
 
-def find_field(work: Work, known: Field) -> None:
-    """Find the field out for the tests that follow."""
+def _unpacked(work: Work, packed: Value, absent: Label) -> Value:
+    work.code.branch(Condition.LT, packed, PRESENT_NUMBER, absent)
+    work.code.update(Alu.AND, packed, _HIGHEST_32, 32)
+    return packed
+
+
+def _number_of_view(work: Work, view: View, absent: Label) -> Value:
     code = work.code
-    absent, found, kept = code.label(), code.label(), code.value()
-    code.set(kept, number_of_field(work, known, absent))
-    code.update(Alu.OR, kept, PRESENT_NUMBER)
-    code.jump(found)
-    code.place(absent)
-    code.set(kept, 0)
-    code.place(found)
-    work.keep(known, kept)
+    match view:
+        case Present(fact):
+            code.branch(Condition.EQ, work.fact(fact), 0, absent)
+            return code.copy(1)
+        case Number(fact):
+            return _unpacked(work, work.fact(fact), absent)
+        case BitsOf(fact, start, width, scale, add):
+            offset, length = work.slice_of(fact, absent)
+            if start < 0:  # from the end
+                code.branch(Condition.LT, length, -start // 8, absent)
+                code.update(Alu.ADD, offset, length)
+                code.update(Alu.SUB, offset, -start // 8)
+                start = 0
+            else:
+                code.branch(Condition.LT, length, (start + width + 7) // 8, absent)
+            number = work.bits_at(offset, start, start + width, absent)
+            if scale != 1:
+                code.update(Alu.MUL, number, scale)
+            if add:
+                code.update(Alu.ADD, number, add)
+            return number
+        case Slice() | DomainName() | AddressOf():
+            raise AssertionError("this view is no number")
+        case _:
+            assert_never(view)
 
 
 def _computed(work: Work, known: Field, absent: Label) -> Value:
     """A field without plain bits (semantics: rules_dsl/packet.py)."""
     code = work.code
     if known.name in PAYLOADS:
-        return work.slice_of(known, absent)[1]
+        return work.slice_of(PAYLOADS[known.name], absent)[1]
     match known.name:
         case "ip":
             return code.copy(1)
@@ -131,27 +142,27 @@ def _computed(work: Work, known: Field, absent: Label) -> Value:
             return code.load(4, work.context, 8)
         case "ip.proto":
             code.branch(Condition.EQ, work.layout(headers.PROTOCOL), 0, absent)
-            protocol = code.alu(Alu.RSH, work.fact(Fact.LAYOUT), headers.PROTOCOL_SHIFT)
+            protocol = code.alu(Alu.RSH, work.fact(LAYOUT), headers.PROTOCOL_SHIFT)
             code.update(Alu.AND, protocol, 0xFF)
             return protocol
         case "ip.opt.type":
             work.go_unless_version(4, absent)
-            words = code.alu(Alu.AND, work.fact(Fact.VERSION), 15)
+            words = code.alu(Alu.AND, work.fact(FIRST_BYTE), 15)
             code.branch(Condition.LE, words, 5, absent)
             return work.bits(Header.IP, 160, 168, absent)
         case "ip.frag":
             return _is_fragment(work, absent)
         case "ip.checksum.valid":
-            return work.call("checksum")
+            return work.call(headers.CHECKSUM)
         case "tcp":
-            headers.go_unless_tcp(code, work.context, work.fact(Fact.LAYOUT), work.scratch, absent)
+            headers.go_unless_tcp(code, work.context, work.fact(LAYOUT), work.scratch, absent)
             return code.copy(1)
         case "tcp.options.mss":
-            found = work.call("mss", work.fact(Fact.LAYOUT))
+            found = work.call(headers.MAXIMUM_SEGMENT_SIZE, work.fact(LAYOUT))
             code.branch(Condition.GT, found, 0xFFFF, absent)
             return found
         case "udp" | "icmp" | "icmpv6" | "sctp" | "gre" | "esp":
-            headers.go_unless_whole(code, work.context, work.fact(Fact.LAYOUT), Header(known.name), absent)
+            headers.go_unless_whole(code, work.context, work.fact(LAYOUT), Header(known.name), absent)
             return code.copy(1)
     raise AssertionError(f"{known.name} ({known.type.value}) has no lowering")
 
@@ -164,7 +175,7 @@ def _is_fragment(work: Work, absent: Label) -> Value:
     code.jump(found)
     code.place(version_6)
     work.go_unless_version(6, absent)
-    fragment = code.alu(Alu.RSH, work.fact(Fact.LAYOUT), 52)  # headers.FRAGMENT
+    fragment = code.alu(Alu.RSH, work.fact(LAYOUT), 52)  # headers.FRAGMENT
     code.update(Alu.AND, fragment, 1)
     code.set(result, fragment)
     code.place(found)
@@ -223,25 +234,45 @@ def _search_32(work: Work, value: Value, ranges: Ranges, yes: Label, no: Label) 
 # -- addresses ---------------------------------------------------------------------------------------------------------
 
 
-def lower_addresses(work: Work, test: InAddresses, yes: Label, no: Label) -> None:
+def lower_addresses(work: Work, test: InAddresses, yes: Label, no: Label, absent: Label) -> None:
     code = work.code
     assert test.operand.field.type is Type.ADDRESS
-    for place in test.operand.field.at:
-        ranges, other = (test.v4 if place.width == 32 else test.v6), code.label()
-        offset = work.header(place.header, other)
-        if ranges:
-            first = place.offset // 8
-            if place.width == 32:
-                work.packet_bytes(offset, first, 4, no)
-                lower_ranges(work, code.load_network(4, work.scratch), ranges, yes, no)
-            else:
-                work.packet_bytes(offset, first, 16, no)
-                halves = (code.load_network(8, work.scratch), code.load_network(8, work.scratch, 8))
-                _ranges_128(work, halves, ranges, yes, no)
-        else:
-            code.jump(no)
+    found = place_of(test.operand)
+    if found is not None:
+        view = view_of(found)
+        assert isinstance(view, AddressOf)
+        offset, length = work.slice_of(view.fact, absent)
+        other = code.label()
+        code.branch(Condition.NE, length, 4, other)
+        _lower_v4(work, offset, 0, test.v4, yes, no)
         code.place(other)
-    code.jump(no)
+        _lower_v6(work, offset, 0, test.v6, yes, no)
+        return
+    for place in test.operand.field.at:
+        other = code.label()
+        at = work.header(place.header, other)
+        if place.width == 32:
+            _lower_v4(work, at, place.offset // 8, test.v4, yes, no)
+        else:
+            _lower_v6(work, at, place.offset // 8, test.v6, yes, no)
+        code.place(other)
+    code.jump(absent)
+
+
+def _lower_v4(work: Work, offset: Value | int, distance: int, ranges: Ranges, yes: Label, no: Label) -> None:
+    if ranges:
+        work.packet_bytes(offset, distance, 4, no)
+        lower_ranges(work, work.code.load_network(4, work.scratch), ranges, yes, no)
+    else:
+        work.code.jump(no)
+
+
+def _lower_v6(work: Work, offset: Value | int, distance: int, ranges: Ranges, yes: Label, no: Label) -> None:
+    if ranges:
+        work.packet_bytes(offset, distance, 16, no)
+        _ranges_128(work, (work.code.load_network(8, work.scratch), work.code.load_network(8, work.scratch, 8)), ranges, yes, no)
+    else:
+        work.code.jump(no)
 
 
 Halves = tuple[Value, Value]

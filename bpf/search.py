@@ -1,4 +1,4 @@
-"""The run of an automaton over a slice of the packet: one function that every search of a program calls.
+"""The run of an automaton over a slice of the packet: one function that every search of a program calls, and what calls it.
 
 The packet may be one merged segment of 64 KiB and lie in pieces, so it is copied by windows to the stack: no memory is shared
 between CPUs, tasks or nested runs.
@@ -6,23 +6,42 @@ between CPUs, tasks or nested runs.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Final
 
-from bpf.automaton import ACCEPT, REJECT
-from bpf.headers import SLICE_BITS, SLICE_SHIFT
+from bpf.automaton import ACCEPT, REJECT, Fold
 from bpf.image import FunctionKind
-from bpf.ir import At, Function, FunctionName
+from bpf.ir import At, Function, FunctionName, Label, Source, Value
 from bpf.isa import Alu, Condition, Helper
-from bpf.tables import TABLE, Tables
+from bpf.regex_automaton import matching
+from bpf.slices import SLICE_BITS, SLICE_SHIFT, pack_slice
+from bpf.tables import TABLE, Run, Tables
 
 WINDOW: Final = 128
 """Bytes copied at a time: the copy costs some 10 ns, and the verifier follows each byte of a window by itself."""
 
-SCAN: Final = "scan"
+SEEK: Final = "seek"
+SEEK_NAME: Final = "seek_name"
+
+
+def seek(code: Function, tables: Tables, context: Value, offset: Source, length: Source, pattern: str, absent: Label) -> Value:
+    """Where the first match of a `matches` pattern ends in the slice: the offset of the byte behind the earliest end of any match; go to
+    `absent` where nothing matches. `^` holds at the slice's start, `$` at its end."""
+    run = tables.run((matching, (pattern,), Fold.NONE), partial(matching, pattern, Fold.NONE))
+    end = call_seek(code, context, pack_slice(code, offset, length), run)
+    code.branch(Condition.EQ, end, 0, absent)
+    return end
+
+
+def call_seek(code: Function, context: Value, packed: Value, run: Run) -> Value:
+    """The offset of the byte behind the one at which the automaton accepts the packed slice, 0 where it does not."""
+    return code.call(SEEK, context, packed, run.start, run.classes)
 
 
 class _State:
-    """On the stack of `scan`. The 32-bit members stand at odd multiples of 4, where the verifier does not track what is stored."""
+    """On the stack of `seek`. The 32-bit members stand at odd multiples of 4, where the verifier does not track what is stored."""
 
     CONTEXT = 0
     POSITION = 12
@@ -32,9 +51,10 @@ class _State:
     SIZE = 40
 
 
-def scan(tables: Tables) -> tuple[Function, ...]:
-    """`scan(context, slice, start, classes)`: 1 where the automaton accepts the slice, else 0. For these tables, which are complete."""
-    code = Function(SCAN, FunctionKind.GLOBAL_SUBPROGRAM, 4)
+def search(tables: Tables) -> tuple[Function, ...]:
+    """`seek(context, slice, start, classes)`: where the automaton accepts the slice, the offset of the byte behind, else 0. For these
+    tables, which are complete."""
+    code = Function(SEEK, FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, piece, start, classes = code.parameters
     state = code.buffer(_State.SIZE)
     ended, refused = code.label(), code.label()
@@ -49,7 +69,7 @@ def scan(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.ADD, windows, WINDOW - 1)
     code.update(Alu.RSH, windows, WINDOW.bit_length() - 1)
     code.update(Alu.AND, windows, (1 << (SLICE_BITS + 1)) - 1)
-    code.helper(Helper.LOOP, windows, FunctionName("scan_window"), At(state), 0)
+    code.helper(Helper.LOOP, windows, FunctionName("seek_window"), At(state), 0)
     last = code.load(4, state, _State.STATE)
     code.branch(Condition.GT, last, tables.limit, ended)
     row = code.table(TABLE)
@@ -57,15 +77,15 @@ def scan(tables: Tables) -> tuple[Function, ...]:
     code.set(last, code.load(4, row))
     code.place(ended)
     code.branch(Condition.NE, last, ACCEPT, refused, 32)
-    code.give(1)
+    code.give(code.load(4, state, _State.POSITION))
     code.place(refused)
     code.give(0)
-    return code, _scan_window(tables)
+    return code, _window(tables)
 
 
-def _scan_window(tables: Tables) -> Function:
+def _window(tables: Tables) -> Function:
     """Up to WINDOW bytes further: bpf_loop's callback."""
-    code = Function("scan_window", FunctionKind.LOOP_CALLBACK, 2)
+    code = Function("seek_window", FunctionKind.LOOP_CALLBACK, 2)
     state_at = code.parameters[1]
     window = code.buffer(WINDOW)
     part, over, byte, done, stop = (code.label() for _ in range(5))
@@ -106,9 +126,17 @@ def _scan_window(tables: Tables) -> Function:
     code.give(0)
     code.place(done)
     code.store(4, state_at, _State.STATE, state)
+    code.update(Alu.SUB, position, size)
+    code.update(Alu.ADD, position, index)
+    code.update(Alu.ADD, position, 1)
+    code.store(4, state_at, _State.POSITION, position)
     code.give(1)
     code.place(over)  # cannot be: the slice lies in the packet
     code.store(4, state_at, _State.STATE, code.copy(REJECT))
     code.place(stop)
     code.give(1)
     return code
+
+
+SEARCHES: Final[Mapping[str, Callable[[Tables], tuple[Function, ...]]]] = MappingProxyType({SEEK: search})
+"""Functions of a program that run automata, by name; each is for complete tables."""

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-from rules_dsl.fields import HEADER_BYTES, PROTOCOL_NUMBER, Field, Header, Type
+from rules_dsl.dissectors import DISSECTORS
+from rules_dsl.fields import HEADER_BYTES, PROTOCOL_NUMBER, PROTOCOL_OF, Field, Header, Type
+from rules_dsl.value import Address, Value
 
 IPV6_HEADER_BYTES = 40
 
@@ -44,16 +46,6 @@ class Place:
     """The outermost VLAN id of the VLAN interface that the packet came in by."""
     colo_name: str = ""
     colo_region: str = ""
-
-
-class Address(NamedTuple):
-    version: int
-    number: int
-    """The address as an unsigned integer of 32 or 128 bits."""
-
-
-Value = bool | int | bytes | Address | tuple[int, ...] | None
-"""None: absent. A field of many values has a tuple of at least one."""
 
 
 class Layout(NamedTuple):
@@ -90,8 +82,24 @@ class Packet:
         """The field's value in this packet; None where it is absent."""
         name = field.name
         if name not in self._values:
-            self._values[name] = self._plain(field) if field.at else _COMPUTED[name](self)
+            if name in PROTOCOL_OF:
+                self._dissect(PROTOCOL_OF[name].name)
+            self._values.setdefault(name, self._plain(field) if field.at else _COMPUTED.get(name, _absent)(self))
         return self._values[name]
+
+    def _dissect(self, protocol: str) -> None:
+        """The values of all fields of that protocol."""
+        self._values.update(DISSECTORS[protocol](self) or {})
+
+    @property
+    def tcp_payload(self) -> bytes | None:
+        """The field `tcp.payload`."""
+        return _tcp_payload(self)
+
+    @property
+    def udp_payload(self) -> bytes | None:
+        """The field `udp.payload`."""
+        return _udp_payload(self)
 
     def bits(self, header: Header, start: int, end: int) -> int | None:
         """Bits `start` to `end` (half-open) from the first bit of `header`, as an unsigned big-endian integer; None where the
@@ -323,6 +331,10 @@ def _length_of(payload: Callable[[Packet], bytes | None]) -> Callable[[Packet], 
         return None if value is None else len(value)
 
     return length
+
+
+def _absent(packet: Packet) -> None:
+    """A field that the packet's message does not have."""
 
 
 def _never(name: str) -> Callable[[Packet], Value]:

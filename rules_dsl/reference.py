@@ -41,13 +41,10 @@ from rules_dsl.expression import (
     Xor,
     operand_of,
 )
-from rules_dsl.packet import Address, Packet
+from rules_dsl.packet import Packet
 from rules_dsl.policy import Judgement, Mode, Policy, Protect, Rule, judgement
 from rules_dsl.python_regex import python_regex
-
-Scalar = bool | int | bytes | Address
-"""One value of an operand."""
-
+from rules_dsl.value import Address, Keyed, Scalar
 
 def holds(expression: Expression, packet: Packet) -> bool:
     """Whether the expression is true for the packet."""
@@ -102,11 +99,13 @@ def protects(protect: Protect, packet: Packet) -> bool:
 def values_of(operand: Operand, packet: Packet) -> Sequence[Scalar]:
     """The operand's values in the packet: none where it is absent, several where its field has several."""
     match operand:
-        case FieldValue(field):
+        case FieldValue(field, key):
             value = packet.value(field)
             if value is None:
                 return ()
-            return value if isinstance(value, tuple) and not isinstance(value, Address) else (value,)
+            several = value if isinstance(value, tuple) and not isinstance(value, Address) else (value,)
+            wanted = (item for item in several if key is None or (isinstance(item, Keyed) and item.key.lower() == key.lower()))
+            return [item.value if isinstance(item, Keyed) else item for item in wanted][: field.bound]
         case BitSlice(header, start, end):
             number = packet.bits(header, start, end)
             return () if number is None else (number,)

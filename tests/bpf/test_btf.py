@@ -61,7 +61,7 @@ def test_functions_have_names_linkage_and_prototypes() -> None:
 def test_the_context_is_the_struct_of_the_program_kind() -> None:
     for kind, name in ((ProgramKind.SOCKET_FILTER, "__sk_buff"), (ProgramKind.XDP, "xdp_md")):
         types, _ = _read(debug_info(_example(kind)).btf)
-        assert [row[1] for row in types if row[0] == "struct"] == [name]
+        assert [row[1] for row in types if row[0] == "struct"] == [name, "record"]
 
 
 def test_function_records_point_at_functions() -> None:

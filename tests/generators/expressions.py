@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from generators.patterns import near
 from generators.pools import COLOS, INTERFACES, LISTS, MARKS, PORTS, V4_ADDRESSES, V6_ADDRESSES, V6_GROUPS, VLAN_IDS, WORDS
 
+from bpf.dissectors import PLACES
 from rules_dsl.diagnostics import Source, Span
 from rules_dsl.expression import (
     All,
@@ -44,11 +45,11 @@ from rules_dsl.expression import (
     Wildcard,
     Xor,
 )
-from rules_dsl.fields import FIELDS, Field, Header, Type
-from rules_dsl.packet import Address, Packet
+from rules_dsl.fields import FIELDS, PROTOCOL_OF, Field, Header, Type
+from rules_dsl.packet import Packet
 from rules_dsl.policy import Action, Mode, Policy, Rule
-from rules_dsl.protocols import IP_PROTOCOLS
 from rules_dsl.reference import values_of
+from rules_dsl.value import Address, Keyed
 
 RESOLVED_BY_CHECKER = frozenset(
     ("ip.src.country", "ip.dst.country", "ip.geoip.country", "ip.src.asnum", "ip.dst.asnum", "sip", "ct.state", "ct.direction")
@@ -68,11 +69,20 @@ class Expressions:
     """A source of random expressions.
 
     `place`: with fields of the packet's place (interface, mark, VLAN, node). `ebpf_only`: nothing that eBPF cannot test.
-    `near`: packets whose own values are drawn as constants in two of three tests."""
+    `near`: packets whose own values are drawn as constants in two of three tests. `only`: the fields of most tests."""
 
-    def __init__(self, rng: random.Random, *, place: bool = True, ebpf_only: bool = False, near: Sequence[Packet] = ()) -> None:
+    def __init__(
+        self,
+        rng: random.Random,
+        *,
+        place: bool = True,
+        ebpf_only: bool = False,
+        near: Sequence[Packet] = (),
+        only: Sequence[Field] = (),
+    ) -> None:
         self._rng = rng
         self._near = near
+        self._only = only
         fields = [field for field in FIELDS.values() if _is_wanted(field, place=place, ebpf_only=ebpf_only)]
         self.fields = tuple(fields)
         """The fields that are drawn from."""
@@ -102,6 +112,8 @@ class Expressions:
 
     def test(self) -> Test:
         """One test, of any kind."""
+        if self._only and self._rng.random() < 0.9:
+            return self.test_of(self._rng.choice(self._only))
         match self._rng.randrange(10):
             case 0:
                 return IsTrue(self._rng.choice(self._flags))
@@ -126,7 +138,18 @@ class Expressions:
             case Type.ADDRESS:
                 return self._address_test(field)
             case Type.BYTES:
-                return self._text_test(FieldValue(field))
+                operand = self._derived(self._field(field), 2)
+                test = self._number_test(Length(operand)) if self._rng.random() < 0.15 else self._text_test(operand)
+                return All(test) if field.multiple and self._rng.random() < 0.3 else test
+
+    def _field(self, field: Field) -> FieldValue:
+        """The field; of a keyed one, a key that a packet has, or any."""
+        if not field.keyed:
+            return FieldValue(field)
+        seen = self._rng.choice(self._near).value(field) if self._near else None
+        keys = [item.key for item in seen if isinstance(item, Keyed)] if isinstance(seen, tuple) else []
+        key = self._rng.choice((None, b"Host", b"x-api", b"", b"not a name", *keys[:8], *(key.swapcase() for key in keys[:4])))
+        return FieldValue(field, key)
 
     def policy(self, count: int, *, tenant: str = "acme", depth: int = 3) -> Policy:
         """A policy of `count` rules with names of their own, every action but `limit`, and every mode."""
@@ -236,9 +259,14 @@ class Expressions:
 
     def _text(self, depth: int = 2) -> BytesOperand:
         rng = self._rng
+        return self._derived(self._field(rng.choice(self._texts)), depth)
+
+    def _derived(self, field: FieldValue, depth: int) -> BytesOperand:
+        """The field, or a part of it, or in another case."""
+        rng = self._rng
         if depth <= 0 or rng.random() < 0.65:
-            return FieldValue(rng.choice(self._texts))
-        of = self._text(depth - 1)
+            return field
+        of = self._derived(field, depth - 1)
         if rng.random() < 0.5:
             return Folded(of, upper=rng.random() < 0.5)
         ends = (0, 1, 2, 3, 4, 8, 20, 64, 1500, -1, -2, -4, -20, -2000)
@@ -277,7 +305,7 @@ class Expressions:
             if name.endswith("port"):
                 pool += PORTS
             elif operand.field.names is not None:
-                pool += [rng.choice(sorted(IP_PROTOCOLS.values())) for _ in range(4)] + [6, 17, 44]
+                pool += [rng.choice(sorted(operand.field.names.values())) for _ in range(4)] + [6, 17, 44]
             elif name == "meta.mark":
                 pool += MARKS
             elif name == "vlan.id":
@@ -329,6 +357,8 @@ def normal_ranges(pairs: Iterable[tuple[int, int]]) -> Ranges:
 
 
 def _is_wanted(field: Field, *, place: bool, ebpf_only: bool) -> bool:
+    if field.name in PROTOCOL_OF and field.name not in PLACES:
+        return False
     if field.name in RESOLVED_BY_CHECKER or (ebpf_only and field.name in NATIVE_ONLY):
         return False
     return place or field.group != "place"

@@ -9,9 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from generators.messages import MESSAGES
 from generators.pools import COLOS, INTERFACES, MARKS, PORTS, V4_ADDRESSES, V6_ADDRESSES, V6_GROUPS, VLAN_IDS, WORDS
 
+from rules_dsl.fields import PROTOCOLS, Header
 from rules_dsl.packet import Place, ones_complement_sum
+
+CARRYING = 0.25
+"""How often TCP and UDP carry a message of a protocol of the catalogue."""
 
 Transport = tuple[int, list[bytes]]
 """A protocol number and its bytes in pieces; between two pieces a header ends."""
@@ -30,6 +35,16 @@ def packet(rng: random.Random, *, padding: bool = False, longest: int = 65535) -
             data += rng.choice((b"\x00", b"\x00" * 20, b"evil", rng.randbytes(rng.randint(1, 46))))
         if len(data) <= longest:
             return data
+
+
+def carrying(rng: random.Random, protocol: str) -> bytes:
+    """A packet with a message of that protocol (tests/generators/messages), right or wrong, on any ports."""
+    message = MESSAGES[protocol](rng)
+    if isinstance(message, tuple):
+        number, pieces = message[0], [message[1]]
+    else:
+        number, pieces = (_tcp if rng.choice(PROTOCOLS[protocol].carriers) is Header.TCP else _udp)(rng, message)
+    return (_ipv4 if rng.random() < 0.5 else _ipv6)(rng, number, pieces)
 
 
 def packets(rng: random.Random, count: int, *, padding: bool = False, longest: int = 65535) -> list[bytes]:
@@ -232,14 +247,14 @@ def _transport(rng: random.Random) -> Transport:
     return make(rng)
 
 
-def _tcp(rng: random.Random) -> Transport:
+def _tcp(rng: random.Random, message: bytes | None = None) -> Transport:
     options = _tcp_options(rng) if rng.random() < 0.5 else b""
     offset = 5 + len(options) // 4
     if rng.random() < 0.08:
         offset = rng.choice((0, 4, 5, 6, 15))
     header = _ports(rng) + _u32(rng) + _u32(rng) + bytes([offset << 4 | rng.choice((0, 1, 15))])
     header += bytes([rng.choice((0, 1, 2, 4, 8, 16, 18, 24, 32, 64, 128, 255, rng.randrange(256)))]) + _u16(rng) + rng.randbytes(4)
-    return 6, [header, *([options] if options else []), payload(rng)]
+    return 6, [header, *([options] if options else []), _content(rng, Header.TCP) if message is None else message]
 
 
 def _tcp_options(rng: random.Random) -> bytes:
@@ -270,8 +285,8 @@ def _tcp_options(rng: random.Random) -> bytes:
     return (options + b"\x00" * (-len(options) % 4))[:40]
 
 
-def _udp(rng: random.Random) -> Transport:
-    content = payload(rng)
+def _udp(rng: random.Random, message: bytes | None = None) -> Transport:
+    content = _content(rng, Header.UDP) if message is None else message
     length = min(8 + len(content), 65535)
     if rng.random() < 0.2:
         length = rng.choice((0, 1, 7, 8, 9, max(0, length - 1), min(length + 1, 65535), 65535))
@@ -304,6 +319,15 @@ def _esp(rng: random.Random) -> Transport:
 
 def _other(rng: random.Random) -> Transport:
     return rng.choice((2, 4, 41, 59, 89, 112, 136, 253, 254, 255, rng.randrange(61, 256))), [payload(rng)]
+
+
+def _content(rng: random.Random, carrier: Header) -> bytes:
+    """A payload, or a message of a protocol."""
+    if rng.random() < CARRYING:
+        message = MESSAGES[rng.choice([name for name in MESSAGES if carrier in PROTOCOLS[name].carriers])](rng)
+        assert isinstance(message, bytes)
+        return message
+    return payload(rng)
 
 
 def payload(rng: random.Random) -> bytes:

@@ -1,98 +1,13 @@
 # ruff: noqa: E501 (a row a field)
-"""The field catalogue: every name that a rule can test, with its type, its meaning and where its bytes are.
-
-The checker, the reference evaluator, both lowerings and the field reference in docs/ read this table. A field whose value is
-plain bits of one header says so in `at`; any other is computed by each back end under the field's name.
-"""
+"""The catalogue's fields of headers: addresses, IP, the transport headers, and the packet's place."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
-from types import MappingProxyType
+from typing import Final
 
+from rules_dsl.fields.model import Bits, Field, Header, Type
 from rules_dsl.protocols import IP_PROTOCOLS
-
-
-class Type(Enum):
-    BOOL = "Boolean"
-    INT = "number"
-    ADDRESS = "address"
-    BYTES = "bytes"
-    """Text and payloads: a run of bytes."""
-
-
-class Header(Enum):
-    """A header in the outermost packet. The transport headers exist where the packet's transport protocol (`ip.proto`) is that
-    protocol and the packet is not a later fragment."""
-
-    IP = "ip"
-    """The IPv4 or the IPv6 header, whichever the packet has (bit slices only)."""
-    IPV4 = "ipv4"
-    IPV6 = "ipv6"
-    FRAGMENT = "fragment"
-    """The IPv6 fragment extension header (RFC 8200 section 4.5)."""
-    TCP = "tcp"
-    UDP = "udp"
-    ICMP = "icmp"
-    """IPv4 only."""
-    ICMPV6 = "icmpv6"
-    """IPv6 only."""
-    SCTP = "sctp"
-    GRE = "gre"
-    ESP = "esp"
-
-
-PROTOCOL_NUMBER: Mapping[Header, int] = MappingProxyType(
-    {Header.TCP: 6, Header.UDP: 17, Header.ICMP: 1, Header.ICMPV6: 58, Header.SCTP: 132, Header.GRE: 47, Header.ESP: 50}
-)
-"""IANA protocol number of each transport header."""
-
-HEADER_BYTES: Mapping[Header, int] = MappingProxyType(
-    {Header.TCP: 20, Header.UDP: 8, Header.ICMP: 8, Header.ICMPV6: 8, Header.SCTP: 12, Header.GRE: 4, Header.ESP: 8}
-)
-"""Bytes that must be in the packet for the protocol's bare name to be true: the fixed header. TCP also needs a header length of
-at least 20 bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bits:
-    """A field's place: `width` bits at bit `offset` of `header`; the value is bits * scale + add (scale 0: the constant `add`).
-
-    The field is absent where the header is, or where one of the bytes that hold the bits lies beyond the packet."""
-
-    header: Header
-    offset: int
-    width: int
-    scale: int = 1
-    add: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    name: str
-    type: Type
-    group: str
-    """address, ip, l4, place or protocol."""
-    summary: str
-    """One sentence; says when the field is absent."""
-    maximum: int = 0
-    """The largest value of an INT."""
-    at: tuple[Bits, ...] = ()
-    """At most one place per IP family; empty: computed."""
-    aliases: tuple[str, ...] = ()
-    names: Mapping[str, int] | None = None
-    """Names that stand for numbers when the field is compared (`ip.proto == "tcp"`)."""
-    multiple: bool = False
-    """Many values in one packet: a test is true where one of them passes."""
-    keyed: bool = False
-    """Takes a key: `http.header["host"]`."""
-    wireshark: str | None = None
-    """The display filter field that means the same, where one does."""
-
-    def __hash__(self) -> int:
-        return hash(self.name)  # names are unique, and a mapping proxy has no hash before Python 3.12
 
 
 def _number(
@@ -121,7 +36,7 @@ def _tcp_flag(name: str, bit: int, meaning: str, alias: str | None = None) -> Fi
                  wireshark=alias or f"tcp.flags.{name}")  # fmt: skip
 
 
-_ALL: tuple[Field, ...] = (
+HEADER_FIELDS: Final[tuple[Field, ...]] = (
     # address
     _address("ip.src", "The source address, IPv4 or IPv6.", 96, 64, "ipv6.src"),
     _address("ip.dst", "The destination address, IPv4 or IPv6.", 128, 192, "ipv6.dst"),
@@ -198,12 +113,4 @@ _ALL: tuple[Field, ...] = (
     _number("vlan.id", "place", 12, "The outermost VLAN id of the VLAN interface that the packet came in by; absent for an untagged packet.", wireshark="vlan.id"),
     _text("ct.state", "place", "The connection's state: new, established, related, invalid or untracked."),
     _text("ct.direction", "place", "original or reply."),
-    # protocol
-    _flag("sip", "protocol", "The payload of UDP or TCP starts with a SIP request line or status line (RFC 3261 section 7)."),
 )  # fmt: skip
-
-FIELDS: Mapping[str, Field] = MappingProxyType({field.name: field for field in _ALL})
-"""Every field by its own name, in the order of the reference."""
-
-BY_NAME: Mapping[str, Field] = MappingProxyType({name: field for field in _ALL for name in (field.name, *field.aliases)})
-"""Every field by its name and by each of its aliases."""

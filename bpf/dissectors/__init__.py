@@ -1,0 +1,20 @@
+"""The dissectors of the payload side: where the fields of each protocol are, found by routines of the program.
+
+Semantics: rules_dsl/dissectors, with which this shares no code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from bpf.dissectors.geneve import GENEVE
+from bpf.dissectors.icmp_inner import ICMP_INNER
+from bpf.dissectors.inner import INNER
+from bpf.dissectors.model import Place
+from bpf.dissectors.ntp import NTP
+from bpf.dissectors.ssh import SSH
+from bpf.dissectors.vxlan import VXLAN
+
+PLACES: Final[Mapping[str, Place]] = MappingProxyType({**GENEVE, **ICMP_INNER, **INNER, **NTP, **SSH, **VXLAN})
+"""By the field's name, every field of every protocol of the catalogue."""

@@ -1,0 +1,50 @@
+"""Slices and numbers as the routines of a program give them: each is one 64-bit number, 0 where it is absent.
+
+A slice is a run of the packet's bytes: where it begins and how long it is. A number has at most 32 bits."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bpf.ir import At, Buffer, Function, Label, Source, Value
+from bpf.isa import Alu, Bytes, Condition
+
+SLICE_SHIFT: Final = 32
+SLICE_BITS: Final = 20
+"""Where the slice begins, in bytes from the packet's first; its length is in the low 32 bits."""
+PRESENT: Final = 1 << 55
+"""There is a slice."""
+PRESENT_NUMBER: Final = 1 << 40
+"""Beside a number in the low 32 bits: there is one."""
+
+
+def take_slice(code: Function, packed: Value, absent: Label) -> tuple[Value, Value]:
+    """Offset and length of a slice; go to `absent` where there is none."""
+    code.branch(Condition.EQ, packed, 0, absent)
+    offset = code.alu(Alu.RSH, packed, SLICE_SHIFT)
+    code.update(Alu.AND, offset, (1 << SLICE_BITS) - 1)
+    return offset, code.alu(Alu.AND, packed, 0xFFFF_FFFF, 32)
+
+
+def pack_slice(code: Function, offset: Source, length: Source) -> Value:
+    packed = code.alu(Alu.LSH, offset, SLICE_SHIFT)
+    code.update(Alu.OR, packed, length)
+    code.update(Alu.OR, packed, code.copy(PRESENT))
+    return packed
+
+
+def give_slice(code: Function, start: Source, end: Source) -> None:
+    """Return the slice from `start` to `end`, which is not less."""
+    code.give(pack_slice(code, start, code.alu(Alu.SUB, end, start)))
+
+
+def give_number(code: Function, number: Source) -> None:
+    """Return the number, of at most 32 bits."""
+    code.give(code.alu(Alu.OR, code.copy(PRESENT_NUMBER), number))
+
+
+def load_number(code: Function, context: Value, offset: Source, size: Bytes, scratch: Buffer, absent: Label) -> Value:
+    """`size` bytes of the packet at `offset`, in network order, as a number; go to `absent` where the packet is shorter. (Whether they
+    lie within a slice is the caller's to say.)"""
+    code.load_packet(context, offset, At(scratch), size, absent)
+    return code.load_network(size, scratch)

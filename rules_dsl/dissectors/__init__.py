@@ -1,0 +1,36 @@
+"""The reference dissectors: what a message of each protocol says, read from the packet's bytes in plain Python.
+
+Written for clearness; the lowerings (`bpf/dissectors`) share none of it. A dissector gives the values of the protocol's fields by
+name, without those that are absent, or None where the packet has no valid message of the protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from rules_dsl.dissectors.dns import dissect_dns
+from rules_dsl.dissectors.geneve import dissect_geneve
+from rules_dsl.dissectors.icmp_inner import dissect_icmp_inner
+from rules_dsl.dissectors.inner import dissect_inner
+from rules_dsl.dissectors.ntp import dissect_ntp
+from rules_dsl.dissectors.ssh import dissect_ssh
+from rules_dsl.dissectors.vxlan import dissect_vxlan
+from rules_dsl.value import Value
+
+if TYPE_CHECKING:
+    from rules_dsl.packet import Packet
+
+DISSECTORS: Mapping[str, Callable[[Packet], Mapping[str, Value] | None]] = MappingProxyType(
+    {
+        "geneve": dissect_geneve,
+        "icmp.inner": dissect_icmp_inner,
+        "inner": dissect_inner,
+        "dns": dissect_dns,
+        "ntp": dissect_ntp,
+        "ssh": dissect_ssh,
+        "vxlan": dissect_vxlan,
+    }
+)
+"""By the protocol's name."""
