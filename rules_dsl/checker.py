@@ -395,6 +395,8 @@ def _bytes(context: Context, left: Left, node: Comparison) -> Expression | None:
         if isinstance(right, ListName):
             found = values.named_list(context, left, right)
             several = None if found is None else found.strings
+            if several is not None and left.caseless:
+                several = tuple(dict.fromkeys(text.lower() for text in several))
         else:
             several = values.strings(context, left, right)
         if several is None:

@@ -115,7 +115,8 @@ def _field(context: Context, node: FieldName) -> Left | None:
             context.error("E0204", f"`{node.name}` is not indexed by number", place, help=help)
             return None
     multiple = field.multiple and key is None
-    return Left(FIELD_VALUES[field.name] if key is None else FieldValue(field, key), field.type, field.maximum, field, multiple, *place)
+    value = FIELD_VALUES[field.name] if key is None else FieldValue(field, key)
+    return Left(value, field.type, field.maximum, field, multiple, *place, field.caseless)
 
 
 def wrong_arguments(context: Context, node: Call, message: str) -> None:
@@ -153,13 +154,14 @@ def _of_bytes(context: Context, node: Call) -> Left | None:
         bounds = _substring_bounds(context, node)
         if bounds is None:
             return None
-        return Left(Substring(of, *bounds), Type.BYTES, 0, None, left.multiple, node.start, node.end)
+        return Left(Substring(of, *bounds), Type.BYTES, 0, None, left.multiple, node.start, node.end, left.caseless)
     if len(node.arguments) != 1:
         wrong_arguments(context, node, f"`{node.function}` takes one argument, and there are {len(node.arguments)}")
         return None
     if node.function == "len":
         return Left(Length(of), Type.INT, MAX_LENGTH, None, left.multiple, node.start, node.end)
-    return Left(Folded(of, node.function == "upper"), Type.BYTES, 0, None, left.multiple, node.start, node.end)
+    upper = node.function == "upper"
+    return Left(Folded(of, upper), Type.BYTES, 0, None, left.multiple, node.start, node.end, left.caseless and not upper)
 
 
 def _integer(context: Context, argument: Node | Word | Text) -> int | None:

@@ -44,7 +44,7 @@ def matches(context: Context, left: Left, node: Value) -> Matches | None:
     except LiteralError as error:
         _report(context, node, error)
         return None
-    return Matches(left.bytes_operand, pattern)
+    return Matches(left.bytes_operand, f"(?i:{pattern})" if left.caseless else pattern)
 
 
 def wildcard(context: Context, left: Left, node: Value, value: bytes, *, strict: bool) -> Wildcard | None:

@@ -163,7 +163,7 @@ def byte_string(context: Context, left: Left, node: Value | Item) -> bytes | Non
         value = string(context, node)
         if value is not None and left.field is not None and left.field.name in STATE_WORDS:
             return _state_word(context, left.field, node, value)
-        return value
+        return value.lower() if value is not None and left.caseless else value
     if isinstance(node, Word) and ":" in node.text and ".." not in node.text and "/" not in node.text:
         try:
             return literals.bytes_value(node.text)

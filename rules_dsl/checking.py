@@ -78,6 +78,8 @@ class Left:
     multiple: bool
     start: int
     end: int
+    caseless: bool = False
+    """Text whose letters are all in lower case; what it is compared with is taken so too."""
 
     @property
     def place(self) -> Place:
