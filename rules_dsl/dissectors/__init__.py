@@ -15,7 +15,10 @@ from rules_dsl.dissectors.geneve import dissect_geneve
 from rules_dsl.dissectors.icmp_inner import dissect_icmp_inner
 from rules_dsl.dissectors.inner import dissect_inner
 from rules_dsl.dissectors.ntp import dissect_ntp
+from rules_dsl.dissectors.quic import dissect_quic
 from rules_dsl.dissectors.ssh import dissect_ssh
+from rules_dsl.dissectors.tftp import dissect_tftp
+from rules_dsl.dissectors.tls import dissect_tls
 from rules_dsl.dissectors.vxlan import dissect_vxlan
 from rules_dsl.value import Value
 
@@ -29,7 +32,10 @@ DISSECTORS: Mapping[str, Callable[[Packet], Mapping[str, Value] | None]] = Mappi
         "inner": dissect_inner,
         "dns": dissect_dns,
         "ntp": dissect_ntp,
+        "quic": dissect_quic,
         "ssh": dissect_ssh,
+        "tftp": dissect_tftp,
+        "tls": dissect_tls,
         "vxlan": dissect_vxlan,
     }
 )

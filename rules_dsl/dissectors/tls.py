@@ -130,7 +130,7 @@ def _hello(hello: _Message) -> Mapping[str, Value]:
     extensions = list(_extensions(rest[2 : 2 + length]))[:_EXTENSIONS]
     if extensions:
         values["tls.handshake.extension.type"] = tuple(kind for kind, _ in extensions)
-    return values | _content_of({kind: data for kind, data in reversed(extensions)}, is_client)
+    return {**values, **_content_of(dict(reversed(extensions)), is_client)}
 
 
 def _extensions(block: bytes) -> Iterator[tuple[int, bytes]]:

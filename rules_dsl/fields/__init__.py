@@ -16,8 +16,11 @@ from rules_dsl.fields.icmp_inner import ICMP_INNER
 from rules_dsl.fields.inner import INNER
 from rules_dsl.fields.model import HEADER_BYTES, PROTOCOL_NUMBER, Bits, Field, Header, Protocol, Type
 from rules_dsl.fields.ntp import NTP
+from rules_dsl.fields.quic import QUIC
 from rules_dsl.fields.sip import SIP
 from rules_dsl.fields.ssh import SSH
+from rules_dsl.fields.tftp import TFTP
+from rules_dsl.fields.tls import TLS
 from rules_dsl.fields.vxlan import VXLAN
 
 __all__ = [
@@ -25,7 +28,7 @@ __all__ = [
 ]  # fmt: skip
 
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
-    {protocol.name: protocol for protocol in (DNS, GENEVE, ICMP_INNER, INNER, NTP, SIP, SSH, VXLAN)}
+    {protocol.name: protocol for protocol in (DNS, GENEVE, ICMP_INNER, INNER, NTP, QUIC, SIP, SSH, TFTP, TLS, VXLAN)}
 )
 """Every protocol above the transport headers, by its name, in the order of the reference."""
 

@@ -21,10 +21,13 @@ def number(
     aliases: tuple[str, ...] = (),
     names: Mapping[str, int] | None = None,
     multiple: bool = False,
+    bound: int = 16,
     wireshark: str | None = None,
 ) -> Field:
     """A number of so many bits, at most 32; `names` stand for numbers in comparisons."""
-    return Field(name, Type.INT, _GROUP, summary, (1 << bits) - 1, aliases=aliases, names=names, multiple=multiple, wireshark=wireshark)
+    return Field(
+        name, Type.INT, _GROUP, summary, (1 << bits) - 1, aliases=aliases, names=names, multiple=multiple, bound=bound, wireshark=wireshark
+    )  # fmt: skip
 
 
 def text(
