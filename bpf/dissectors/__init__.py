@@ -14,7 +14,8 @@ from bpf.dissectors.inner import INNER
 from bpf.dissectors.model import Place
 from bpf.dissectors.ntp import NTP
 from bpf.dissectors.ssh import SSH
+from bpf.dissectors.tftp import TFTP
 from bpf.dissectors.vxlan import VXLAN
 
-PLACES: Final[Mapping[str, Place]] = MappingProxyType({**GENEVE, **ICMP_INNER, **INNER, **NTP, **SSH, **VXLAN})
+PLACES: Final[Mapping[str, Place]] = MappingProxyType({**GENEVE, **ICMP_INNER, **INNER, **NTP, **SSH, **TFTP, **VXLAN})
 """By the field's name, every field of every protocol of the catalogue."""

@@ -5,13 +5,23 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 
+from generators.messages.geneve import geneve
+from generators.messages.icmp_inner import icmp_inner
+from generators.messages.inner import inner
 from generators.messages.ntp import ntp
 from generators.messages.sip import sip
 from generators.messages.ssh import ssh
+from generators.messages.tftp import tftp
+from generators.messages.vxlan import vxlan
 
 MESSAGES: Mapping[str, Callable[[random.Random], bytes | tuple[int, bytes]]] = {
+    "geneve": geneve,
+    "icmp.inner": icmp_inner,
+    "inner": inner,
     "ntp": ntp,
     "sip": sip,
     "ssh": ssh,
+    "tftp": tftp,
+    "vxlan": vxlan,
 }
 """By the protocol's name: a payload of UDP or TCP; or an IP protocol number and what follows the IP header."""
