@@ -13,9 +13,12 @@ from bpf.dissectors.icmp_inner import ICMP_INNER
 from bpf.dissectors.inner import INNER
 from bpf.dissectors.model import Place
 from bpf.dissectors.ntp import NTP
+from bpf.dissectors.rtcp import RTCP
+from bpf.dissectors.rtp import RTP
+from bpf.dissectors.sip import SIP
 from bpf.dissectors.ssh import SSH
 from bpf.dissectors.tftp import TFTP
 from bpf.dissectors.vxlan import VXLAN
 
-PLACES: Final[Mapping[str, Place]] = MappingProxyType({**GENEVE, **ICMP_INNER, **INNER, **NTP, **SSH, **TFTP, **VXLAN})
+PLACES: Final[Mapping[str, Place]] = MappingProxyType({**GENEVE, **ICMP_INNER, **INNER, **NTP, **RTCP, **RTP, **SIP, **SSH, **TFTP, **VXLAN})
 """By the field's name, every field of every protocol of the catalogue."""

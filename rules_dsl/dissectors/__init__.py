@@ -16,6 +16,9 @@ from rules_dsl.dissectors.icmp_inner import dissect_icmp_inner
 from rules_dsl.dissectors.inner import dissect_inner
 from rules_dsl.dissectors.ntp import dissect_ntp
 from rules_dsl.dissectors.quic import dissect_quic
+from rules_dsl.dissectors.rtcp import dissect_rtcp
+from rules_dsl.dissectors.rtp import dissect_rtp
+from rules_dsl.dissectors.sip import dissect_sip
 from rules_dsl.dissectors.ssh import dissect_ssh
 from rules_dsl.dissectors.tftp import dissect_tftp
 from rules_dsl.dissectors.tls import dissect_tls
@@ -33,6 +36,9 @@ DISSECTORS: Mapping[str, Callable[[Packet], Mapping[str, Value] | None]] = Mappi
         "dns": dissect_dns,
         "ntp": dissect_ntp,
         "quic": dissect_quic,
+        "rtcp": dissect_rtcp,
+        "rtp": dissect_rtp,
+        "sip": dissect_sip,
         "ssh": dissect_ssh,
         "tftp": dissect_tftp,
         "tls": dissect_tls,

@@ -17,6 +17,8 @@ from rules_dsl.fields.inner import INNER
 from rules_dsl.fields.model import HEADER_BYTES, PROTOCOL_NUMBER, Bits, Field, Header, Protocol, Type
 from rules_dsl.fields.ntp import NTP
 from rules_dsl.fields.quic import QUIC
+from rules_dsl.fields.rtcp import RTCP
+from rules_dsl.fields.rtp import RTP
 from rules_dsl.fields.sip import SIP
 from rules_dsl.fields.ssh import SSH
 from rules_dsl.fields.tftp import TFTP
@@ -28,7 +30,7 @@ __all__ = [
 ]  # fmt: skip
 
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
-    {protocol.name: protocol for protocol in (DNS, GENEVE, ICMP_INNER, INNER, NTP, QUIC, SIP, SSH, TFTP, TLS, VXLAN)}
+    {protocol.name: protocol for protocol in (DNS, GENEVE, ICMP_INNER, INNER, NTP, QUIC, RTCP, RTP, SIP, SSH, TFTP, TLS, VXLAN)}
 )
 """Every protocol above the transport headers, by its name, in the order of the reference."""
 

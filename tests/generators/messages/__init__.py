@@ -9,6 +9,8 @@ from generators.messages.geneve import geneve
 from generators.messages.icmp_inner import icmp_inner
 from generators.messages.inner import inner
 from generators.messages.ntp import ntp
+from generators.messages.rtcp import rtcp
+from generators.messages.rtp import rtp
 from generators.messages.sip import sip
 from generators.messages.ssh import ssh
 from generators.messages.tftp import tftp
@@ -19,6 +21,8 @@ MESSAGES: Mapping[str, Callable[[random.Random], bytes | tuple[int, bytes]]] = {
     "icmp.inner": icmp_inner,
     "inner": inner,
     "ntp": ntp,
+    "rtcp": rtcp,
+    "rtp": rtp,
     "sip": sip,
     "ssh": ssh,
     "tftp": tftp,
