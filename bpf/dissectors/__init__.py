@@ -20,5 +20,7 @@ from bpf.dissectors.ssh import SSH
 from bpf.dissectors.tftp import TFTP
 from bpf.dissectors.vxlan import VXLAN
 
-PLACES: Final[Mapping[str, Place]] = MappingProxyType({**GENEVE, **ICMP_INNER, **INNER, **NTP, **RTCP, **RTP, **SIP, **SSH, **TFTP, **VXLAN})
+PLACES: Final[Mapping[str, Place]] = MappingProxyType(
+    {**GENEVE, **ICMP_INNER, **INNER, **NTP, **RTCP, **RTP, **SIP, **SSH, **TFTP, **VXLAN}
+)
 """By the field's name, every field of every protocol of the catalogue."""
