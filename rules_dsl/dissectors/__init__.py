@@ -10,16 +10,20 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from rules_dsl.dissectors.dhcp import dissect_dhcp
 from rules_dsl.dissectors.dns import dissect_dns
 from rules_dsl.dissectors.geneve import dissect_geneve
 from rules_dsl.dissectors.icmp_inner import dissect_icmp_inner
 from rules_dsl.dissectors.inner import dissect_inner
 from rules_dsl.dissectors.ntp import dissect_ntp
 from rules_dsl.dissectors.quic import dissect_quic
+from rules_dsl.dissectors.radius import dissect_radius
 from rules_dsl.dissectors.rtcp import dissect_rtcp
 from rules_dsl.dissectors.rtp import dissect_rtp
 from rules_dsl.dissectors.sip import dissect_sip
+from rules_dsl.dissectors.snmp import dissect_snmp
 from rules_dsl.dissectors.ssh import dissect_ssh
+from rules_dsl.dissectors.stun import dissect_stun
 from rules_dsl.dissectors.tftp import dissect_tftp
 from rules_dsl.dissectors.tls import dissect_tls
 from rules_dsl.dissectors.vxlan import dissect_vxlan
@@ -30,16 +34,20 @@ if TYPE_CHECKING:
 
 DISSECTORS: Mapping[str, Callable[[Packet], Mapping[str, Value] | None]] = MappingProxyType(
     {
+        "dhcp": dissect_dhcp,
         "geneve": dissect_geneve,
         "icmp.inner": dissect_icmp_inner,
         "inner": dissect_inner,
         "dns": dissect_dns,
         "ntp": dissect_ntp,
         "quic": dissect_quic,
+        "radius": dissect_radius,
         "rtcp": dissect_rtcp,
         "rtp": dissect_rtp,
         "sip": dissect_sip,
+        "snmp": dissect_snmp,
         "ssh": dissect_ssh,
+        "stun": dissect_stun,
         "tftp": dissect_tftp,
         "tls": dissect_tls,
         "vxlan": dissect_vxlan,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from rules_dsl.fields.dhcp import DHCP
 from rules_dsl.fields.dns import DNS
 from rules_dsl.fields.geneve import GENEVE
 from rules_dsl.fields.headers import HEADER_FIELDS
@@ -17,10 +18,13 @@ from rules_dsl.fields.inner import INNER
 from rules_dsl.fields.model import HEADER_BYTES, PROTOCOL_NUMBER, Bits, Field, Header, Protocol, Type
 from rules_dsl.fields.ntp import NTP
 from rules_dsl.fields.quic import QUIC
+from rules_dsl.fields.radius import RADIUS
 from rules_dsl.fields.rtcp import RTCP
 from rules_dsl.fields.rtp import RTP
 from rules_dsl.fields.sip import SIP
+from rules_dsl.fields.snmp import SNMP
 from rules_dsl.fields.ssh import SSH
+from rules_dsl.fields.stun import STUN
 from rules_dsl.fields.tftp import TFTP
 from rules_dsl.fields.tls import TLS
 from rules_dsl.fields.vxlan import VXLAN
@@ -30,7 +34,10 @@ __all__ = [
 ]  # fmt: skip
 
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
-    {protocol.name: protocol for protocol in (DNS, GENEVE, ICMP_INNER, INNER, NTP, QUIC, RTCP, RTP, SIP, SSH, TFTP, TLS, VXLAN)}
+    {
+        protocol.name: protocol
+        for protocol in (DHCP, DNS, GENEVE, ICMP_INNER, INNER, NTP, QUIC, RADIUS, RTCP, RTP, SIP, SNMP, SSH, STUN, TFTP, TLS, VXLAN)
+    }
 )
 """Every protocol above the transport headers, by its name, in the order of the reference."""
 

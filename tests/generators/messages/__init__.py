@@ -5,26 +5,34 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 
+from generators.messages.dhcp import dhcp
 from generators.messages.geneve import geneve
 from generators.messages.icmp_inner import icmp_inner
 from generators.messages.inner import inner
 from generators.messages.ntp import ntp
+from generators.messages.radius import radius
 from generators.messages.rtcp import rtcp
 from generators.messages.rtp import rtp
 from generators.messages.sip import sip
+from generators.messages.snmp import snmp
 from generators.messages.ssh import ssh
+from generators.messages.stun import stun
 from generators.messages.tftp import tftp
 from generators.messages.vxlan import vxlan
 
 MESSAGES: Mapping[str, Callable[[random.Random], bytes | tuple[int, bytes]]] = {
+    "dhcp": dhcp,
     "geneve": geneve,
     "icmp.inner": icmp_inner,
     "inner": inner,
     "ntp": ntp,
+    "radius": radius,
     "rtcp": rtcp,
     "rtp": rtp,
     "sip": sip,
+    "snmp": snmp,
     "ssh": ssh,
+    "stun": stun,
     "tftp": tftp,
     "vxlan": vxlan,
 }
