@@ -104,17 +104,21 @@ class _State:
     """Where the row stands that its own is made from: of the state for the bytes but the first."""
 
 
-def literal_set(literals: Sequence[Literal], tests: Tests, base: int = 0, most_cells: int | None = None) -> Draft | None:
-    """The automaton of these tests, all of whose literals are given. None where it needs more cells than are allowed."""
-    return _Builder(literals, tests, base, most_cells).build()
+def literal_set(
+    literals: Sequence[Literal], tests: Tests, base: int = 0, *, alone: bool = True, most_bytes: int | None = None
+) -> Draft | None:
+    """The automaton of these tests, all of whose literals are given; none is empty but at the start. `alone`: where only one test can
+    hold, the search ends when it does; an automaton that is to be joined has fewer states without that. None where the table needs
+    more bytes than are allowed."""
+    return _Builder(literals, tests, base, alone, most_bytes).build()
 
 
 class _Builder:
-    def __init__(self, literals: Sequence[Literal], tests: Tests, base: int, most_cells: int | None) -> None:
+    def __init__(self, literals: Sequence[Literal], tests: Tests, base: int, alone: bool, most_bytes: int | None) -> None:
         exact = [literal for literal in literals if not literal.caseless]
         caseless = [literal for literal in literals if literal.caseless]
         self.tests = tests
-        self.sole = len(tests) == 1
+        self.sole = alone and len({literal.test for literal in literals}) == 1
         told = set().union(*(literal.text for literal in exact))
         told_caseless = set().union(*(literal.text for literal in caseless))
         numbers: dict[tuple[int | None, int | None], int] = {}
@@ -129,7 +133,7 @@ class _Builder:
         self.caseless = _Tree(caseless, wanted)
         self.width = FIRST_CLASS + len(numbers)
         self.base = base
-        self.most_cells = most_cells
+        self.most_bytes = most_bytes
         self.anywhere = not all(literal.at_start for literal in literals)
         self.cells = array("I")
         self.states: list[_State] = []
@@ -151,7 +155,7 @@ class _Builder:
         self._grow(0)
         states, number = self.states, len(cells) // width
         while number < len(states):
-            if self.most_cells is not None and len(states) * width > self.most_cells:
+            if self.most_bytes is not None and len(states) * width * 4 > self.most_bytes:
                 return None
             suffix = states[number].suffix
             cells.extend(over if suffix < 0 else cells[suffix : suffix + width])
@@ -196,7 +200,7 @@ class _Builder:
         fresh = self.exact.fresh[exact], self.caseless.fresh[caseless]
         tells = _either(*fresh)
         key: tuple[int, int] | int = (exact, caseless)
-        if tells and self.sole:
+        if tells and self.sole and self.states:
             key, suffix, longest = _FOUND, -1, 0
         number = self.numbers.get(key)
         if number is None:

@@ -128,9 +128,9 @@ class Draft:
         """The same at another place."""
         if base == self.base:
             return self
-        move = base - self.base
-        cells = {cell: cell if cell in (0, DONE) else cell + move for cell in set(self.rows)}
+        cells = {cell: cell if cell == DONE else cell + base - self.base for cell in set(self.rows)}
         moved = array("I", map(cells.__getitem__, self.rows))
+        moved[AT_END :: self.width] = moved[AT_ENTRY :: self.width] = array("I", (0,)) * self.states
         return replace(self, rows=moved, base=base)
 
     def finish(self, bits: Sequence[int]) -> SetAutomaton:
