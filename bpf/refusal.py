@@ -22,7 +22,7 @@ _FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         **{
             name: _FOLDED.format(name)
             for name in (
-                "cf.colo.name", "cf.colo.region", "sip",
+                "cf.colo.name", "cf.colo.region",
                 "ip.src.country", "ip.dst.country", "ip.geoip.country", "ip.src.asnum", "ip.dst.asnum",
             )
         },

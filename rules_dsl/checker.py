@@ -36,7 +36,6 @@ from rules_dsl.expression import (
 )
 from rules_dsl.fields import Field, Type
 from rules_dsl.literals import BITS
-from rules_dsl.sip import SIP
 from rules_dsl.syntax import (
     Call,
     Chain,
@@ -118,7 +117,7 @@ def _bare_field(context: Context, node: FieldName) -> Expression | None:
         _not_a_test(context, left)
         return None
     assert left.field is not None
-    return _true(left.field)
+    return IsTrue(left.field)
 
 
 def _not_a_test(context: Context, left: Left) -> None:
@@ -128,15 +127,11 @@ def _not_a_test(context: Context, left: Left) -> None:
     context.error("E0102", message, left.place, "compare it with something", help=f"such as: {example}")
 
 
-def _true(field: Field) -> Expression:
-    return SIP if field.name == "sip" else IsTrue(field)
-
-
 def _false(field: Field) -> Expression:
     """`field == false`: present and not set. A field that is a bit of a header is absent where the header is; any other Boolean is
     always known."""
     if not field.at:
-        return Not(_true(field))
+        return Not(IsTrue(field))
     clear = [InRanges(BitSlice(bits.header, bits.offset, bits.offset + bits.width), ((0, 0),)) for bits in field.at]
     return clear[0] if len(clear) == 1 else Or(tuple(clear))
 
@@ -297,9 +292,9 @@ def _right_shape(context: Context, node: Comparison) -> bool:
 def _boolean(context: Context, left: Left, right: object) -> Expression | None:
     assert left.field is not None
     if isinstance(right, Truth):
-        return _true(left.field) if right.value else _false(left.field)
+        return IsTrue(left.field) if right.value else _false(left.field)
     if isinstance(right, Word) and right.text in ("0", "1"):  # as in Wireshark: tcp.flags.syn == 1
-        return _true(left.field) if right.text == "1" else _false(left.field)
+        return IsTrue(left.field) if right.text == "1" else _false(left.field)
     assert isinstance(right, Word | Text | Name)
     values.wrong_type(context, left, right, f"write {context.text(*left.place)}, or not {context.text(*left.place)}")
     return None

@@ -376,7 +376,7 @@ _COMPUTED: Mapping[str, Callable[[Packet], Value]] = MappingProxyType(
             name: _never(name)
             for name in (
                 "ip.src.country", "ip.dst.country", "ip.geoip.country", "ip.src.asnum", "ip.dst.asnum",
-                "ct.state", "ct.direction", "sip",
+                "ct.state", "ct.direction",
             )
         },
     }

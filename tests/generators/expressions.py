@@ -52,7 +52,7 @@ from rules_dsl.reference import values_of
 from rules_dsl.value import Address, Keyed
 
 RESOLVED_BY_CHECKER = frozenset(
-    ("ip.src.country", "ip.dst.country", "ip.geoip.country", "ip.src.asnum", "ip.dst.asnum", "sip", "ct.state", "ct.direction")
+    ("ip.src.country", "ip.dst.country", "ip.geoip.country", "ip.src.asnum", "ip.dst.asnum", "ct.state", "ct.direction")
 )
 """Fields that no back end sees, or that are refused so far."""
 

@@ -131,7 +131,7 @@ IPV6_UDP: dict[str, Value] = {
 }
 
 BY_PLACE = {field.name for field in FIELDS.values() if field.group == "place"}
-RESOLVED = {"ip.src.country", "ip.dst.country", "ip.geoip.country", "ip.src.asnum", "ip.dst.asnum", "sip", "ct.state", "ct.direction"}
+RESOLVED = {"ip.src.country", "ip.dst.country", "ip.geoip.country", "ip.src.asnum", "ip.dst.asnum", "ct.state", "ct.direction"}
 
 
 @pytest.mark.parametrize("name", sorted(set(FIELDS) - BY_PLACE - RESOLVED))
