@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from typing import Final, assert_never
@@ -21,6 +21,11 @@ class Text:
     """What happens to the value's bytes before."""
     at_start: bool = False
     at_end: bool = False
+
+    @property
+    def kind(self) -> Fold:
+        """NONE in its own case, LOWER in either: where the value could be in upper case, so could the text be in lower."""
+        return Fold.NONE if self.fold is Fold.NONE else Fold.LOWER
 
     @property
     def has_letters(self) -> bool:
@@ -51,7 +56,10 @@ def texts_of_pattern(pattern: str, fold: Fold) -> list[Text] | None:
         if found is None or len(texts) + len(found) > MOST_TEXTS:
             return None
         texts += found
-    return texts
+    kinds = {text.kind for text in texts if text.has_letters}
+    if len(kinds) > 1:
+        return None
+    return [replace(text, fold=Fold.LOWER) for text in texts] if fold is Fold.NONE and Fold.LOWER in kinds else texts
 
 
 def _core(tree: Regex) -> Regex:

@@ -31,12 +31,10 @@ class JoinBounds:
     """Up to where automata are joined."""
 
     states: int = 4_096
-    """Of the joint automaton; or a quarter more than both have together, where that is more."""
-    table_bytes: int = 4 << 20
+    """Of the joint automaton; or half more than both have together, where that is more."""
+    table_bytes: int = 8 << 20
     cells: int = 1_500_000
     """Cells of joint tables computed for one set of tests, those given up included: some 200 ms."""
-    literal_bytes: int = 32 << 20
-    """Of the table of literals in their own case and in either; beyond, each have a table of their own."""
 
 
 JOIN_BOUNDS: Final = JoinBounds()
@@ -60,9 +58,9 @@ def pattern_set(
         else:
             texts += [(number, text) for text in asked]
     plain = frozenset(range(len(tests))).difference(*searches.values())
-    drafts = _literal_drafts(texts, plain, base, alone=not searches, bounds=bounds) if plain else []
+    drafts = _literal_drafts(texts, plain, base, alone=not searches) if plain else []
     machines = [_machine(search.automaton(), frozenset(numbers)) for search, numbers in searches.items()]
-    joinable = [draft for draft in drafts if machines and len(draft.rows) * 4 <= bounds.table_bytes]
+    joinable = [draft for draft in drafts if len(machines) + len(drafts) > 1 and len(draft.rows) * 4 <= bounds.table_bytes]
     machines = _join_all([*machines, *map(_machine_of, joinable)], bounds)
     drafts = [draft for draft in drafts if not any(draft is other for other in joinable)]
     drafts += [machine.draft() for machine in machines]
@@ -127,21 +125,23 @@ def _asked(test: BytesTest, fold: Fold) -> Sequence[Text] | _Search:
 # -- literals ----------------------------------------------------------------------------------------------------------
 
 
-def _literal_drafts(texts: Sequence[tuple[int, Text]], tests: Tests, base: int, *, alone: bool, bounds: JoinBounds) -> list[Draft]:
-    """One automaton; or two, where that for both kinds of literals would be large."""
-    lettered = {text.fold is Fold.NONE for _, text in texts if text.has_letters}
-    literals = []
-    for number, text in texts:
-        caseless = (text.fold is not Fold.NONE) if text.has_letters else True not in lettered
-        literals.append(Literal(number, text.text.lower() if caseless else text.text, caseless, text.at_start, text.at_end))
-    both = literal_set(literals, tests, base, alone=alone, most_bytes=bounds.literal_bytes if len(lettered) == 2 else None)
-    if both is not None:
-        return [both]
-    exact = frozenset(literal.test for literal in literals if not literal.caseless)
-    drafts = (
-        literal_set([literal for literal in literals if literal.test in own], own, base, alone=alone) for own in (exact, tests - exact)
-    )
-    return [draft for draft in drafts if draft is not None]
+def _literal_drafts(texts: Sequence[tuple[int, Text]], tests: Tests, base: int, *, alone: bool) -> list[Draft]:
+    """One for the tests on texts in their own case, one for those in either; one alone, where all can be of that kind."""
+    kinds = {text.kind for _, text in texts if text.has_letters}
+    if len(kinds) < 2:
+        kind = Fold.LOWER if Fold.LOWER in kinds else Fold.NONE
+        return [literal_set(_literals(texts, kind), kind, tests, base, alone=alone)]
+    exact = [(number, text) for number, text in texts if text.kind is Fold.NONE]
+    caseless = [(number, text) for number, text in texts if text.kind is Fold.LOWER]
+    first = frozenset(number for number, _ in exact)
+    return [
+        literal_set(_literals(exact, Fold.NONE), Fold.NONE, first, base, alone=False),
+        literal_set(_literals(caseless, Fold.LOWER), Fold.LOWER, tests - first, base, alone=False),
+    ]
+
+
+def _literals(texts: Sequence[tuple[int, Text]], kind: Fold) -> list[Literal]:
+    return [Literal(number, text.text if kind is Fold.NONE else text.text.lower(), text.at_start, text.at_end) for number, text in texts]
 
 
 # -- automata that are joined ------------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ class _Join:
         classes: dict[tuple[int, int], int] = {}
         self.classes = bytes([classes.setdefault(pair, len(classes)) for pair in zip(left.classes, right.classes, strict=True)])
         self.columns = list(classes)
-        most = max(bounds.states, (len(left.rows) + len(right.rows)) * 5 // 4)
+        most = max(bounds.states, (len(left.rows) + len(right.rows)) * 3 // 2)
         self.most_states = min(most, bounds.table_bytes // 4 // (FIRST_CLASS + len(classes)))
 
     def machine(self) -> _Machine | None:
