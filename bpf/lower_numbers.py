@@ -112,10 +112,10 @@ def _number_of_view(work: Work, view: View, absent: Label) -> Value:
         case BitsOf(fact, start, width, scale, add):
             offset, length = work.slice_of(fact, absent)
             if start < 0:  # from the end
-                code.branch(Condition.LT, length, -start // 8, absent)
+                code.branch(Condition.LT, length, -(start // 8), absent)
                 code.update(Alu.ADD, offset, length)
-                code.update(Alu.SUB, offset, -start // 8)
-                start = 0
+                code.update(Alu.SUB, offset, -(start // 8))
+                start %= 8
             else:
                 code.branch(Condition.LT, length, (start + width + 7) // 8, absent)
             number = work.bits_at(offset, start, start + width, absent)

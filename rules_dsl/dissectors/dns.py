@@ -28,13 +28,14 @@ _NETBIOS = (32, 33)
 
 
 class _Entry(NamedTuple):
-    """A question or a record, whole up to a record's data."""
+    """A whole question or record."""
 
     start: int
     """Where its name begins."""
     type: int
     class_: int
     ttl: int
+    """Of a record."""
     end: int
     """Where the next one begins."""
 
@@ -109,7 +110,7 @@ def _is_begun(message: bytes, stated: int, counts: list[int], *, is_response: bo
     if not first or _name(message, _HEADER) is None:
         return False
     kind, class_ = first[0].type, first[0].class_
-    if kind in _NETBIOS and re.match(rb" [A-P]{32}", message[_HEADER:]):
+    if kind == 0 or (kind in _NETBIOS and re.match(rb" [A-P]{32}", message[_HEADER:])):
         return False
     return class_ & 0x7FFF in _CLASSES or (questions == 0 and kind == _OPT)
 
@@ -122,12 +123,12 @@ def _entries(message: bytes, start: int, count: int, *, is_record: bool) -> list
         end = None if fixed is None else fixed + (10 if is_record else 4)
         if fixed is None or end is None or end > len(message):
             break
-        kind, class_ = (int.from_bytes(message[at : at + 2], "big") for at in (fixed, fixed + 2))
-        ttl = 0
         if is_record:
-            ttl = int.from_bytes(message[fixed + 4 : fixed + 8], "big")
             end += int.from_bytes(message[fixed + 8 : fixed + 10], "big")
-        entries.append(_Entry(start, kind, class_, ttl, end))
+            if end > len(message):
+                break
+        kind, class_ = (int.from_bytes(message[at : at + 2], "big") for at in (fixed, fixed + 2))
+        entries.append(_Entry(start, kind, class_, int.from_bytes(message[fixed + 4 : fixed + 8], "big"), end))
         start = end
     return entries
 

@@ -38,7 +38,7 @@ DNS: Final = Protocol(
     "The message is UDP's payload; or follows a length of 2 bytes at the start of TCP's payload, and may be cut by the segment's end. "
     "It has a header of 12 bytes with opcode 0, 1, 2, 4 or 5. By the length that UDP or the 2 bytes state, all that the header counts "
     "has room, 5 bytes a question and 11 a record (the records need not where the TC bit is set). The first question, or where there are "
-    "none the first record, is whole: its name well-formed, its class 1, 3, 4, 254 or 255, the highest bit aside, which is mDNS's own "
+    "none the first record, is whole: its name well-formed, its type not 0, its class 1, 3, 4, 254 or 255, the highest bit aside, which is mDNS's own "
     "(any class in a record of type OPT), and it is not NetBIOS (a first label of 32 letters from A to P in upper case, with type 32 or 33). A "
     "message that counts nothing is valid as a response of the 12 bytes alone. A name is well-formed where it lies within the message, "
     "with its length bytes has at most 255 bytes, and each of its pointers, at most 16, points to behind the header and in front of the name's "
@@ -67,11 +67,11 @@ DNS: Final = Protocol(
         number("dns.count.labels", 7, "How many labels each of dns.qry.name has; the root has none.", multiple=True, wireshark="dns.count.labels"),
         number("dns.qry.type", 16, "The types of the first 16 questions that are whole: 1 A, 16 TXT, 28 AAAA, 255 ANY.", names=_TYPES, multiple=True, wireshark="dns.qry.type"),
         number("dns.qry.class", 15, "The classes of the first 16 questions that are whole, without mDNS's highest bit: 1 IN, 3 CH.", names=_CLASSES, multiple=True, wireshark="dns.qry.class"),
-        text("dns.resp.name", f"The names {_RECORDS}, of each that is whole up to its data; without names that are not well-formed, and absent where the questions are not whole or more than 64.", multiple=True, caseless=True, wireshark="dns.resp.name"),
+        text("dns.resp.name", f"The names {_RECORDS}, of each that is whole; without names that are not well-formed, and absent where the questions are not whole or more than 64.", multiple=True, caseless=True, wireshark="dns.resp.name"),
         number("dns.resp.type", 16, f"The types {_RECORDS}; absent where dns.resp.name's records are.", names=_TYPES, multiple=True, wireshark="dns.resp.type"),
         number("dns.resp.class", 15, f"The classes {_RECORDS}, without mDNS's highest bit and records of type OPT; absent where dns.resp.name's records are.", names=_CLASSES, multiple=True, wireshark="dns.resp.class"),
         number("dns.resp.ttl", 32, f"The times to live in seconds {_RECORDS}, without records of type OPT; absent where dns.resp.name's records are.", multiple=True, wireshark="dns.resp.ttl"),
-        flag("dns.edns", "A record of type OPT (EDNS, RFC 6891) is among the first 64 records, whole up to its data."),
+        flag("dns.edns", "A record of type OPT (EDNS, RFC 6891) is among the first 64 records, and whole."),
         number("dns.edns.payload_size", 16, "The sender's UDP payload size in that record; absent without one.", aliases=("dns.rr.udp_payload_size",), wireshark="dns.rr.udp_payload_size"),
         number("dns.edns.version", 8, "The version of EDNS in that record; absent without one.", aliases=("dns.resp.edns0_version",), wireshark="dns.resp.edns0_version"),
         flag("dns.edns.do", "The bit DO in that record: the sender understands DNSSEC.", aliases=("dns.resp.z.do",), wireshark="dns.resp.z.do"),
