@@ -10,11 +10,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from rules_dsl.dissectors.bittorrent import dissect_bittorrent
+from rules_dsl.dissectors.cldap import dissect_cldap
 from rules_dsl.dissectors.dhcp import dissect_dhcp
 from rules_dsl.dissectors.dns import dissect_dns
 from rules_dsl.dissectors.geneve import dissect_geneve
+from rules_dsl.dissectors.http import dissect_http
 from rules_dsl.dissectors.icmp_inner import dissect_icmp_inner
 from rules_dsl.dissectors.inner import dissect_inner
+from rules_dsl.dissectors.memcached import dissect_memcached
 from rules_dsl.dissectors.ntp import dissect_ntp
 from rules_dsl.dissectors.quic import dissect_quic
 from rules_dsl.dissectors.radius import dissect_radius
@@ -22,6 +26,7 @@ from rules_dsl.dissectors.rtcp import dissect_rtcp
 from rules_dsl.dissectors.rtp import dissect_rtp
 from rules_dsl.dissectors.sip import dissect_sip
 from rules_dsl.dissectors.snmp import dissect_snmp
+from rules_dsl.dissectors.ssdp import dissect_ssdp
 from rules_dsl.dissectors.ssh import dissect_ssh
 from rules_dsl.dissectors.stun import dissect_stun
 from rules_dsl.dissectors.tftp import dissect_tftp
@@ -34,11 +39,15 @@ if TYPE_CHECKING:
 
 DISSECTORS: Mapping[str, Callable[[Packet], Mapping[str, Value] | None]] = MappingProxyType(
     {
+        "bittorrent": dissect_bittorrent,
+        "cldap": dissect_cldap,
         "dhcp": dissect_dhcp,
         "geneve": dissect_geneve,
+        "http": dissect_http,
         "icmp.inner": dissect_icmp_inner,
         "inner": dissect_inner,
         "dns": dissect_dns,
+        "memcached": dissect_memcached,
         "ntp": dissect_ntp,
         "quic": dissect_quic,
         "radius": dissect_radius,
@@ -46,6 +55,7 @@ DISSECTORS: Mapping[str, Callable[[Packet], Mapping[str, Value] | None]] = Mappi
         "rtp": dissect_rtp,
         "sip": dissect_sip,
         "snmp": dissect_snmp,
+        "ssdp": dissect_ssdp,
         "ssh": dissect_ssh,
         "stun": dissect_stun,
         "tftp": dissect_tftp,

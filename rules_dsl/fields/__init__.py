@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from rules_dsl.fields.bittorrent import BITTORRENT
+from rules_dsl.fields.cldap import CLDAP
 from rules_dsl.fields.dhcp import DHCP
 from rules_dsl.fields.dns import DNS
 from rules_dsl.fields.geneve import GENEVE
 from rules_dsl.fields.headers import HEADER_FIELDS
+from rules_dsl.fields.http import HTTP
 from rules_dsl.fields.icmp_inner import ICMP_INNER
 from rules_dsl.fields.inner import INNER
+from rules_dsl.fields.memcached import MEMCACHED
 from rules_dsl.fields.model import HEADER_BYTES, PROTOCOL_NUMBER, Bits, Field, Header, Protocol, Type
 from rules_dsl.fields.ntp import NTP
 from rules_dsl.fields.quic import QUIC
@@ -23,6 +27,7 @@ from rules_dsl.fields.rtcp import RTCP
 from rules_dsl.fields.rtp import RTP
 from rules_dsl.fields.sip import SIP
 from rules_dsl.fields.snmp import SNMP
+from rules_dsl.fields.ssdp import SSDP
 from rules_dsl.fields.ssh import SSH
 from rules_dsl.fields.stun import STUN
 from rules_dsl.fields.tftp import TFTP
@@ -36,7 +41,30 @@ __all__ = [
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {
         protocol.name: protocol
-        for protocol in (DHCP, DNS, GENEVE, ICMP_INNER, INNER, NTP, QUIC, RADIUS, RTCP, RTP, SIP, SNMP, SSH, STUN, TFTP, TLS, VXLAN)
+        for protocol in (
+            BITTORRENT,
+            CLDAP,
+            DHCP,
+            DNS,
+            GENEVE,
+            HTTP,
+            ICMP_INNER,
+            INNER,
+            MEMCACHED,
+            NTP,
+            QUIC,
+            RADIUS,
+            RTCP,
+            RTP,
+            SIP,
+            SNMP,
+            SSDP,
+            SSH,
+            STUN,
+            TFTP,
+            TLS,
+            VXLAN,
+        )
     }
 )
 """Every protocol above the transport headers, by its name, in the order of the reference."""
