@@ -106,7 +106,10 @@ def debug_info(image: ProgramImage) -> DebugInfo:
                 parameters = (("context", context), *((name, unsigned) for name in ("first", "second", "third")))
                 prototype, linkage = blob.prototype(unsigned, parameters), _GLOBAL
             case FunctionKind.PART:
-                prototype, linkage = blob.prototype(unsigned, (("context", context), ("record", record))), _GLOBAL
+                prototype, linkage = (
+                    blob.prototype(unsigned, (("context", context), ("record", record), ("first", unsigned), ("second", unsigned))),
+                    _GLOBAL,
+                )
             case _:
                 assert_never(function.kind)
         functions.append(struct.pack("<II", function.slot, blob.function(function.name, prototype, linkage)))

@@ -46,8 +46,9 @@ class FunctionKind(Enum):
     GLOBAL_SUBPROGRAM = "u64 (void *context, u64, u64, u64)"
     """Called by call_subprogram with the program's context and three numbers. The verifier looks at it once and by itself, however
     often it is called, and its callers know nothing of its result."""
-    PART = "u64 (void *context, struct record *record)"
-    """As a global subprogram, with the program's record (`ProgramImage.record_size` bytes, or NULL as far as the verifier knows)."""
+    PART = "u64 (void *context, struct record *record, u64, u64)"
+    """As a global subprogram, with the program's record (`ProgramImage.record_size` bytes, or NULL as far as the verifier knows) and two
+    numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class MapSpec:
     """ARRAY: the values of the first entries, one behind the other; the rest is zero."""
     read_only: bool = False
     """Programs cannot write it and it is frozen after filling, so that the verifier may use its contents."""
+    shared: bool = False
+    """Programs that are loaded together and name this map have one in common."""
 
     def __post_init__(self) -> None:
         assert self.kind is MapKind.ARRAY or not self.initial, "only an array has initial values"

@@ -6,23 +6,25 @@ packet pays for it at most once, and only if a test is reached that asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from bpf.assembler import Assembler
 from bpf.codegen import Frame, frame_of, generate
 from bpf.describe import describe
+from bpf.domain_name import search_name
 from bpf.image import FunctionKind, MapSpec, ProgramImage, identifier
 from bpf.ir import At, Function, Label
 from bpf.isa import Alu, Condition
 from bpf.lower_facts import Need, Record, Work, needs_of, record_for
 from bpf.lower_tests import lower_test
 from bpf.refusal import LoweringError, refusal
-from bpf.search import SEARCHES
+from bpf.search import SEARCHES, SEEK_NAME
 from bpf.simplify import simplify
+from bpf.sweep import Told
 from bpf.tables import Tables
-from rules_dsl.expression import And, Const, Expression, InAddresses, InRanges, Not, Or, Xor, tests_of
+from rules_dsl.expression import And, Const, Expression, InAddresses, InRanges, Not, Or, Test, Xor, tests_of
 
 PART_WEIGHT: Final = 400
 """Some thirty instructions each that one function holds; more are divided among functions, as a branch reaches 32,768 instructions."""
@@ -52,16 +54,20 @@ def compile_program(name: str, predicate: Expression, *, source: str = "") -> Pr
     record = program.buffer(lowering.record.size)
     for offset in range(0, lowering.record.size, 8):
         program.store(8, record, offset, 0)
-    program.give(program.call(judge.name, program.parameters[0], At(record)))
+    program.give(program.call(judge.name, program.parameters[0], At(record), 0, 0))
     return assembled(program, lowering, source)
 
 
-def assembled(program: Function, lowering: Lowering, source: str) -> ProgramImage:
+def assembled(program: Function, lowering: Lowering, source: str, record_size: int | None = None) -> ProgramImage:
     """The program with all that it calls. Its lines bear the rules' names."""
     functions = [(program, frame_of(program)), *_called(program, lowering)]
     names = {function.name for function, _ in functions[1:]}
     own = identifier(program.name)
-    assembler = Assembler(f"rule {program.name}" if own in names else program.name, source=source, record_size=lowering.record.size)
+    assembler = Assembler(
+        f"rule {program.name}" if own in names else program.name,
+        source=source,
+        record_size=lowering.record.size if record_size is None else record_size,
+    )
     for spec in lowering.maps():
         assembler.map(spec)
     for function, frame in functions:
@@ -86,14 +92,16 @@ def _called(program: Function, lowering: Lowering) -> Iterator[tuple[Function, F
             if name in caller.routines:
                 available.update((function.name, function) for function in caller.routines[name].write(lowering.tables))
             if name not in available:
-                assert name in SEARCHES, f"{caller.name} calls {name}, which is nowhere"
+                assert name in lowering.searches, f"{caller.name} calls {name}, which is nowhere"
                 searches[name] = None
                 continue
             wanted.append(available[name])
             yield available[name], frame_of(available[name])
-    for name in searches:
-        for function in SEARCHES[name](lowering.tables):
+    pending = list(searches)
+    for name in pending:  # grows on the way
+        for function in lowering.searches[name](lowering.tables):
             yield function, frame_of(function)
+            pending += [callee for callee in function.callees() if callee in lowering.searches and callee not in pending]
 
 
 @dataclass(slots=True)
@@ -103,22 +111,30 @@ class Lowering:
     name: str
     tables: Tables
     record: Record
+    told: Mapping[Test, Told] = field(default_factory=dict)
+    """The tests that are told by the automata of pattern sets."""
+    searches: dict[str, Callable[[Tables], tuple[Function, ...]]] = field(default_factory=lambda: {**SEARCHES, SEEK_NAME: search_name})
+    """Functions that run automata, by name; each is for complete tables."""
     parts: list[Function] = field(default_factory=list)
     """Functions of kind PART that are written."""
     _weights: dict[int, int] = field(default_factory=dict)
     """By id of the expression, which `_kept` keeps alive."""
     _kept: list[Expression] = field(default_factory=list)
 
+    record_map: MapSpec | None = None
+    """Where the record is, if not on the program's stack."""
+
     def maps(self) -> Iterator[MapSpec]:
         if self.tables.data:
             yield self.tables.spec()
+        if self.record_map is not None:
+            yield self.record_map
 
     def part(self, predicate: Expression) -> Function:
         """A function that returns whether the predicate holds."""
         self._kept.append(predicate)
         code, work = self.begin_part()
         yes, no = code.label(), code.label()
-        code.branch(Condition.EQ, code.parameters[1], 0, no)  # cannot be; the verifier wants it asked
         self.lower(work, predicate, yes, no)
         code.place(yes)
         code.give(1)
@@ -128,8 +144,13 @@ class Lowering:
         return code
 
     def begin_part(self) -> tuple[Function, Work]:
-        code = Function(f"{_PART}{len(self.parts)}", FunctionKind.PART, 2)
+        """A function of kind PART, whose record is there."""
+        code = Function(f"{_PART}{len(self.parts)}", FunctionKind.PART, 4)
         self.parts.append(code)
+        there = code.label()
+        code.branch(Condition.NE, code.parameters[1], 0, there)  # it always is; the verifier wants it asked
+        code.give(0)
+        code.place(there)
         return code, Work(code, self.tables, self.record)
 
     def lower(self, work: Work, expression: Expression, yes: Label, no: Label) -> None:
@@ -140,7 +161,7 @@ class Lowering:
                 code.jump(yes if value else no)
             case Not(item):
                 self.lower(work, item, no, yes)
-            case And() | Or() if self._weight(expression) > PART_WEIGHT:
+            case And() | Or() if self.weight(expression) > PART_WEIGHT:
                 self._lower_parts(work, expression, yes, no)
             case And(items):
                 self._lower_items(work, items, going_on=yes, done=no, conjunction=True)
@@ -150,6 +171,10 @@ class Lowering:
                 self._lower_xor(work, left, right, yes, no)
             case _:
                 code.line(f"{self.name}: {describe(expression)}")
+                told = self.told.get(expression)
+                if told is not None:
+                    told.lower(work, yes, no)
+                    return
                 for need in needs_of(expression):
                     work.find(need)
                 known = work.known
@@ -178,13 +203,13 @@ class Lowering:
             places = (following, no) if conjunction else (yes, following)
             joined: Expression = group[0] if len(group) == 1 else type(expression)(tuple(group))
             self._kept.append(joined)
-            if self._weight(joined) > PART_WEIGHT or self._weight(joined) <= _INLINE_WEIGHT:
+            if self.weight(joined) > PART_WEIGHT or self.weight(joined) <= _INLINE_WEIGHT:
                 self.lower(work, joined, *places)
                 work.known = known
             else:
                 part = self.part(joined)
                 code.line(self.name)
-                code.branch(Condition.NE, code.call(part.name, *code.parameters), 0, places[0])
+                code.branch(Condition.NE, code.call(part.name, *code.parameters[:2], 0, 0), 0, places[0])
                 code.jump(places[1])
             code.place(following)
         code.jump(yes if conjunction else no)
@@ -220,14 +245,14 @@ class Lowering:
         groups: list[list[Expression]] = []
         room = 0
         for item in items:
-            if self._weight(item) > room:
+            if self.weight(item) > room:
                 groups.append([])
                 room = PART_WEIGHT
             groups[-1].append(item)
-            room -= self._weight(item)
+            room -= self.weight(item)
         return groups
 
-    def _weight(self, expression: Expression) -> int:
+    def weight(self, expression: Expression) -> int:
         """Roughly the instructions that the expression becomes, in thirties."""
         key = id(expression)
         if key not in self._weights:
@@ -235,11 +260,11 @@ class Lowering:
                 case Const():
                     weight = 0
                 case Not(item):
-                    weight = self._weight(item)
+                    weight = self.weight(item)
                 case And(items) | Or(items):
-                    weight = sum(map(self._weight, items))
+                    weight = sum(map(self.weight, items))
                 case Xor(left, right):
-                    weight = self._weight(left) + self._weight(right) + 1
+                    weight = self.weight(left) + self.weight(right) + 1
                 case InRanges(_, ranges):
                     weight = 1 + min(len(ranges), 24) // 8
                 case InAddresses():

@@ -58,6 +58,10 @@ class Map:
             keys = b"".join(index.to_bytes(4, "little") for index in range(count))
             self._library.map_update_batch(self.fd, keys, values, count)
 
+    def again(self) -> Map:
+        """The same map by another descriptor."""
+        return Map(os.dup(self.fd), self.spec, self._library)
+
     def close(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
@@ -146,15 +147,27 @@ def ethernet(packet: bytes) -> bytes:
     return bytes(12) + _EXPERIMENTAL + packet
 
 
-def load(image: ProgramImage) -> Program:
-    """Make the image's maps and load it with names and source lines.
+@contextmanager
+def shared_maps(images: Iterable[ProgramImage]) -> Iterator[Mapping[str, Map]]:
+    """The maps that the images share, by name, for `load`; programs that are loaded by then keep them. Raises BpfError."""
+    with ExitStack() as stack:
+        specs = {spec.name: spec for image in images for spec in image.maps if spec.shared}
+        yield {name: stack.enter_context(create_map(spec)) for name, spec in specs.items()}
+
+
+def load(image: ProgramImage, shared: Mapping[str, Map] | None = None) -> Program:
+    """Make the image's maps and load it with names and source lines. Maps that are `shared` by name are taken from there, and
+    stay the caller's to close.
 
     Raises VerifierError where the program is refused, BpfError where the machine cannot."""
     library = libbpf()
     maps: dict[str, Map] = {}
     try:
         for spec in image.maps:
-            maps[spec.name] = create_map(spec)
+            if spec.shared and shared is not None:
+                maps[spec.name] = shared[spec.name].again()
+            else:
+                maps[spec.name] = create_map(spec)
         return Program(_load(library, image, [used.fd for used in maps.values()]), maps, library)
     except BaseException:
         for used in maps.values():

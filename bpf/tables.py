@@ -13,6 +13,7 @@ from typing import Final
 
 from bpf.automaton import Automaton
 from bpf.image import MapSpec
+from bpf.set_automaton import SetAutomaton
 
 TABLE: Final = "tables"
 """The map's name."""
@@ -34,6 +35,17 @@ class Run:
     """Offset of the 256 byte classes."""
 
 
+@dataclass(frozen=True, slots=True)
+class SetRun:
+    """Where an automaton of many tests begins."""
+
+    start: int
+    classes: int
+    begin: int
+    """The report that holds for every value, 0 for none."""
+    most_entries: int
+
+
 @dataclass(slots=True)
 class Tables:
     """Collects a program's constant data; equal pieces are kept once."""
@@ -50,6 +62,14 @@ class Tables:
             self._align()
             self._runs[key] = Run(automaton.base, self._piece(automaton.classes))
         return self._runs[key]
+
+    def set_runs(self, build: Callable[[int], tuple[SetAutomaton, ...]]) -> tuple[SetRun, ...]:
+        """The automata that `build` makes for the place of the first one's rows."""
+        automata = build(len(self.data))
+        for automaton in automata:
+            assert automaton.base == len(self.data)
+            self.data += automaton.data
+        return tuple(SetRun(each.base, self._piece(each.classes), each.begin, each.most_entries) for each in automata)
 
     def sorted_ranges(self, ranges: Sequence[tuple[int, int]], width: int) -> tuple[int, int]:
         """Offset and number of rows, a power of two, the last range repeated. A row is low and high in host order, 4 bytes each for

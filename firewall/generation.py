@@ -32,12 +32,13 @@ def counter_name(tenant: str, rule_name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BpfMatch:
-    """One rule that nft's text cannot say: `[match bpf PIN] goto|jump TARGET`, appended to `chain`."""
+    """One rule that nft's text cannot say: `[match bpf PIN] goto|jump TARGET`, appended to `chain`. Without a target the packet goes on
+    whatever the program answers; without a program every packet takes the target."""
 
-    program: ProgramImage
+    program: ProgramImage | None
     """Its name is the pin's file name: matches that share a program give the same image."""
     chain: str
-    target: str
+    target: str | None
     goto: bool
     """goto, or else jump."""
     rule_name: str
@@ -77,4 +78,4 @@ class Generation:
     @property
     def programs(self) -> Mapping[str, ProgramImage]:
         """The programs to load, by the name of their pin."""
-        return {match.program.name: match.program for match in self.matches}
+        return {match.program.name: match.program for match in self.matches if match.program is not None}

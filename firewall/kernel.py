@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from bpf.bpffs import make_directory
-from bpf.program import load
+from bpf.program import load, shared_maps
 from firewall import dispatch, netlink, nft
 from firewall.dispatch import Claim, Dispatched, Kind
 from firewall.generation import TABLE, Generation, prefix_of
@@ -170,12 +170,17 @@ class Kernel:
         folder = self._pins.folder(generation.tenant, generation.revision)
         if generation.matches:
             make_directory(folder)
-        for name, image in generation.programs.items():
-            with load(image) as program:
-                program.pin(folder / name)
+        with shared_maps(generation.programs.values()) as shared:
+            for name, image in generation.programs.items():
+                with load(image, shared) as program:
+                    program.pin(folder / name)
         messages = []
         for match in generation.matches:
-            expressions = [netlink.match_bpf(str(folder / match.program.name)), netlink.immediate(Verdict(match.target, match.goto))]
+            expressions = []
+            if match.program is not None:
+                expressions.append(netlink.match_bpf(str(folder / match.program.name)))
+            if match.target is not None:
+                expressions.append(netlink.immediate(Verdict(match.target, match.goto)))
             messages.append(netlink.add_rule(TABLE, match.chain, expressions, match.comment, what=f'rule "{match.rule_name}"'))
         for bulk in generation.bulk:
             elements = [part for first, last in bulk.ranges for part in netlink.interval(first, last, bulk.key_bytes)]

@@ -89,6 +89,8 @@ class Match:
         extra = 0 if len(self.ranges) <= 1 else 2
         if self.left.startswith(("exthdr", "frag")):
             return 6
+        if self.left.startswith("@ih"):
+            return 3
         if self.key is Key.PROTOCOL:
             return extra
         return 1 + extra + (self.notation is Notation.IPV6)

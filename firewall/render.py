@@ -6,15 +6,18 @@ one line of matches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import assert_never
+from itertools import groupby
+from typing import TypeGuard, assert_never
 
 from bpf import LoweringError, compile_program
+from bpf.evaluate import MOST_MEMBERS, Evaluator, Member, compile_evaluators
 from bpf.image import ProgramImage
 from firewall.generation import TABLE, BpfMatch, BulkElements, Generation, counter_name, prefix_of
 from firewall.match import Conjunction, Key, Match, Notation, PacketClass
 from firewall.native import match_text, protocol_match, range_text
+from firewall.plan.gather import gate, has_payload
 from firewall.plan.model import MOST_GUARDED, MapStage, Plan, RuleStage, Stage, Term
 from firewall.plan.transport_tree import Branch, Leaf, address_keys, transport_tree
 from rules_dsl import expression as ex
@@ -60,6 +63,20 @@ class _Renderer:
     cases: dict[str, int] = field(default_factory=dict)
     """How many stages a rule has had in a class: each has its own chains."""
     programs: dict[Expression, ProgramImage] = field(default_factory=dict)
+    evaluators: tuple[Evaluator, ...] = ()
+    numbers: dict[int, int] = field(default_factory=dict)
+    """By the index of an evaluated rule: its number among them."""
+
+    def __post_init__(self) -> None:
+        policy = self.plan.policy
+        self.numbers = {each.index: number for number, each in enumerate(self.plan.evaluated)}
+        rules = [(policy.rules[each.index], each.predicate) for each in self.plan.evaluated]
+        members = [Member(rule.name, predicate, rule.ends) for rule, predicate in rules]
+        try:
+            self.evaluators = compile_evaluators("payload", members, source=policy.source)
+        except LoweringError as error:
+            rule = next(rule for rule, predicate in rules if error.test in ex.tests_of(predicate))
+            raise _too_large(rule, error) from error
 
     @property
     def prefix(self) -> str:
@@ -106,9 +123,98 @@ class _Renderer:
         for packets in PacketClass:
             name = f"{self.prefix}.{packets.value}"
             if name in self.chains:
-                for stage in self.plan.stages_of(packets):
+                stages = self.plan.stages_of(packets)
+                first = next((place for place, stage in enumerate(stages) if self.is_evaluated(stage)), len(stages))
+                for stage in stages[:first]:
                     self.stage(name, stage, packets)
-                self.add(name, f"goto {self.chain('default')}")
+                if first < len(stages):
+                    self.evaluation(name, stages[first:], packets)
+                else:
+                    self.add(name, f"goto {self.chain('default')}")
+
+    # -- rules that one program evaluates
+
+    def is_evaluated(self, stage: Stage) -> TypeGuard[RuleStage]:
+        return has_payload(stage) and stage.index in self.numbers
+
+    def evaluation(self, chain: str, stages: Sequence[Stage], packets: PacketClass) -> None:
+        """The stages from the first that is evaluated on, twice: for packets of which an evaluated rule holds, and for all others."""
+        deep = [stage for stage in stages if self.is_evaluated(stage)]
+        rest, hit = self.new_chain(f"{packets.value}.rest"), self.new_chain(f"{packets.value}.hit")
+        evaluate = self.evaluate(packets, hit, rest)
+        for conjunction in gate(deep):
+            self.add(chain, self.texts(conjunction), f"goto {evaluate}", comment="what payload rules may concern")
+        self.add(chain, f"goto {rest}")
+        run: list[RuleStage] = []
+        for stage in stages:
+            if self.is_evaluated(stage):
+                run.append(stage)
+                native = tuple(term for term in stage.terms if term.payload is None)
+                if native:
+                    self.stage(rest, replace(stage, terms=native), packets)
+                continue
+            self.asked(hit, run)
+            run = []
+            self.stage(rest, stage, packets)
+            self.stage(hit, stage, packets)
+        self.asked(hit, run)
+        for last in (rest, hit):
+            self.add(last, f"goto {self.chain('default')}")
+
+    def evaluate(self, packets: PacketClass, hit: str, rest: str) -> str:
+        """A chain that runs the evaluators: on to `hit` where one of them has found something, else to `rest`."""
+        here = self.new_chain(f"{packets.value}.evaluate")
+        for place, evaluator in enumerate(self.evaluators):
+            following = hit
+            if place < len(self.evaluators) - 1:
+                following = self.new_chain(f"{packets.value}.evaluate{place + 1}")
+                for other in self.evaluators[place + 1 :]:
+                    self.ask(following, other.image, None, comment=few(other.names))
+                self.ask(following, None, hit)
+            self.ask(here, evaluator.image, following, comment=few(evaluator.names))
+        self.ask(here, None, rest)
+        return here
+
+    def asked(self, chain: str, run: Sequence[RuleStage]) -> None:
+        """A run of evaluated stages, for packets of which some evaluated rule holds."""
+        if not run:
+            return
+        here = self.new_chain(f"{chain.removeprefix(self.prefix + '.')}.{run[0].index}")
+        self.add(chain, f"jump {here}", comment=few([stage.rule.name for stage in run]))
+        for evaluator, members in groupby(run, lambda stage: self.numbers[stage.index] // MOST_MEMBERS):
+            numbered = {self.numbers[stage.index] % MOST_MEMBERS: stage for stage in members}
+            self.asked_of(here, self.evaluators[evaluator], numbered)
+
+    def asked_of(self, chain: str, evaluator: Evaluator, numbered: Mapping[int, RuleStage]) -> None:
+        for number, stage in numbered.items():
+            if not stage.rule.ends:
+                self.ask(chain, evaluator.held(number), self.end(stage.index, stage.rule), goto=False, comment=stage.rule.name)
+        ending = {number: stage for number, stage in numbered.items() if stage.rule.ends}
+        if ending:
+            low, high = min(ending), max(ending) + 1
+            name = chain.removeprefix(f"{self.prefix}.")
+            found = self.search(f"{name}.{evaluator.image.name}.{low}", evaluator, ending, 0, (high - 1).bit_length())
+            self.ask(chain, evaluator.ended_among(low, high), found, comment=few([stage.rule.name for stage in ending.values()]))
+
+    def search(self, name: str, evaluator: Evaluator, ending: Mapping[int, RuleStage], prefix: int, bits: int) -> str:
+        """A chain for packets that one of these members ended: it asks the member's number digit by digit. `prefix`: the digits above
+        the lowest `bits`, which all of them have."""
+        if len(ending) == 1:
+            (stage,) = ending.values()
+            return self.end(stage.index, stage.rule)
+        middle = prefix + (1 << bits - 1)
+        above = {number: stage for number, stage in ending.items() if number >= middle}
+        below = {number: stage for number, stage in ending.items() if number < middle}
+        if not above or not below:
+            return self.search(name, evaluator, ending, middle if above else prefix, bits - 1)
+        here = self.new_chain(f"{name}.{prefix}.{bits}")
+        names = few([stage.rule.name for stage in ending.values()])
+        self.ask(here, evaluator.digit(bits - 1), self.search(name, evaluator, above, middle, bits - 1), comment=names)
+        self.ask(here, None, self.search(name, evaluator, below, prefix, bits - 1))
+        return here
+
+    def ask(self, chain: str, program: ProgramImage | None, target: str | None, *, goto: bool = True, comment: str = "") -> None:
+        self.matches.append(BpfMatch(program, chain, target, goto, comment, comment))
 
     def stage(self, chain: str, stage: Stage, packets: PacketClass) -> None:
         match stage:
@@ -127,15 +233,18 @@ class _Renderer:
     def rule(self, chain: str, stage: RuleStage, packets: PacketClass) -> None:
         end = self.end(stage.index, stage.rule)
         base = f"rule{stage.index}.{packets.value}"
-        cases = self.cases.get(base, 0)
-        self.cases[base] = cases + 1
-        if cases:
-            base += f".case{cases}"
+        base += self.case(base)
         if stage.rule.ends or len(stage.terms) == 1:
             for number, term in enumerate(stage.terms):
                 self.term(chain, stage, term, end, f"{base}.{number}")
         else:
             self.once(chain, stage, base, end)
+
+    def case(self, base: str) -> str:
+        """What tells the chains of stages of one name apart."""
+        cases = self.cases.get(base, 0)
+        self.cases[base] = cases + 1
+        return f".case{cases}" if cases else ""
 
     def term(self, chain: str, stage: RuleStage, term: Term, end: str, name: str) -> None:
         """Packets of the term go from `chain` to `end`; others come back to it."""
@@ -197,7 +306,7 @@ class _Renderer:
         try:
             image = compile_program(rule.name, predicate, source=self.plan.policy.source)
         except LoweringError as error:
-            raise DiagnosticError((Diagnostic("E0904", f"eBPF cannot hold this test: {error}", rule.span),)) from error
+            raise _too_large(rule, error) from error
         return replace(image, name=f"{safe_name(rule.name)[:LONGEST_PROGRAM_NAME]}_{len(self.programs)}")
 
     def texts(self, matches: Conjunction) -> str:
@@ -230,13 +339,20 @@ class _Renderer:
         header = _PORT_HEADERS.get(stage.protocol, "th") if stage.protocol is not None else "th"
         left = " . ".join(_KEY_WORDS[key].format(version=version, header=header) for key in stage.keys)
         protocol = "" if stage.protocol is None else match_text(protocol_match(stage.protocol))
-        self.add(chain, protocol, self.texts(stage.fixed), f"{left} vmap @{self.map_of(stage)}", comment=names_of(stage))
+        self.add(
+            chain,
+            protocol,
+            self.texts(stage.fixed),
+            f"{left} vmap @{self.map_of(stage)}",
+            comment=few([rule.name for _, rule in stage.members]),
+        )
 
     def odd_map(self, chain: str, stage: MapStage) -> None:
         """A map of which eBPF must ask the protocol and the ports; its addresses are looked up behind that."""
         base = f"map{stage.members[0][0]}.{PacketClass.IP6_ODD.value}"
+        base += self.case(base)
         step = self.new_chain(base)
-        self.add(chain, self.texts(stage.fixed), f"jump {step}", comment=names_of(stage))
+        self.add(chain, self.texts(stage.fixed), f"jump {step}", comment=few([rule.name for _, rule in stage.members]))
         self.branch(step, transport_tree(stage), stage, dict(stage.members))
 
     def branch(self, chain: str, branch: Branch, stage: MapStage, rules: Mapping[int, Rule]) -> None:
@@ -330,9 +446,12 @@ _TURNINGS = (
 another extension header behind it is a later fragment: hence the order."""
 
 
-def names_of(stage: MapStage) -> str:
-    """The names of a map's rules, in a few words."""
-    names = [rule.name for _, rule in stage.members]
+def _too_large(rule: Rule, error: LoweringError) -> DiagnosticError:
+    return DiagnosticError((Diagnostic("E0904", f"eBPF cannot hold this test: {error}", rule.span),))
+
+
+def few(names: Sequence[str]) -> str:
+    """The names of rules, in a few words."""
     return ", ".join(names) if len(names) < 4 else f"{names[0]} ... {names[-1]} ({len(names)} rules)"
 
 

@@ -86,7 +86,7 @@ def _compile(options: argparse.Namespace) -> Exit:
         return Exit.WELL
     users: dict[str, list[str]] = {name: [] for name in generation.programs}
     for match in generation.matches:
-        if match.rule_name not in users[match.program.name]:
+        if match.program is not None and match.rule_name not in users[match.program.name]:
             users[match.program.name].append(match.rule_name)
     if wants_json(options):
         shown = [{"name": name, "rules": users[name], "text": image.disassemble()} for name, image in generation.programs.items()]

@@ -188,8 +188,10 @@ def nft_lines(generation: Generation) -> Iterator[str]:
             case _:
                 objects.append(f"{kind} {rest}")
     for match in generation.matches:
-        verb = "goto" if match.goto else "jump"
-        chains.setdefault(match.chain, []).append(f'# match bpf "{match.program.name}" {verb} {match.target} comment "{match.comment}"')
+        program = f'# match bpf "{match.program.name}"' if match.program is not None else "#"
+        verdict = "" if match.target is None else f" {'goto' if match.goto else 'jump'} {match.target}"
+        comment = f' comment "{match.comment}"' if match.comment else ""
+        chains.setdefault(match.chain, []).append(f"{program}{verdict}{comment}")
     yield f"table inet {TABLE} {{"
     yield from (f"\t{line}" for line in objects)
     for bulk in generation.bulk:

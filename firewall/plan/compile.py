@@ -1,4 +1,4 @@
-"""The passes in their order: fold, normal form, split, merge."""
+"""The passes in their order: fold, normal form, split, merge, gather."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from bpf import refusal, too_large
 from bpf.describe import describe
 from firewall.match import PacketClass
+from firewall.plan.gather import gather
 from firewall.plan.merge import is_boxes, merge
 from firewall.plan.model import ClassPlan, Environment, MapStage, Omission, Plan, RuleStage, Stage
 from firewall.plan.split import Scene, UnenforceableError, split
@@ -24,7 +25,7 @@ def plan(policy: Policy, environment: Environment) -> Plan:
     classes = tuple(planning.of_class(packets) for packets in PacketClass)
     if planning.diagnostics:
         raise DiagnosticError(tuple(sorted(planning.diagnostics, key=lambda diagnostic: diagnostic.span.start)))
-    return Plan(policy, environment, classes, tuple(planning.omissions))
+    return Plan(policy, environment, classes, tuple(planning.omissions), gather(policy, environment, classes))
 
 
 ODD_REASON = "payload: nftables does not find this packet's transport header, so eBPF asks for protocol and ports"

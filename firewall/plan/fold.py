@@ -4,13 +4,15 @@ Tests on fields that the class cannot have are false; a test of many values that
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from firewall.match import PacketClass
 from firewall.native_fields import header_exists, place_in
 from firewall.plan.constants import on_constant
 from firewall.plan.model import Environment
 from rules_dsl import expression as ex
 from rules_dsl.expression import And, Const, Expression, Not, Or, Test, Xor
-from rules_dsl.fields import Field
+from rules_dsl.fields import PROTOCOL_OF, Field
 from rules_dsl.policy import Hook
 
 TRUE, FALSE = Const(True), Const(False)
@@ -25,25 +27,38 @@ _TRANSPORT_FIELDS = frozenset(
 """Fields without plain bits that are absent where there is no transport header."""
 
 
+def fold_place(expression: Expression, hook: Hook, environment: Environment) -> Expression:
+    """`expression` with what is constant on this node and at this hook, for all packets."""
+
+    def known(test: Test) -> Expression:
+        root = ex.root_of(ex.operand_of(test))
+        is_place = isinstance(root, ex.FieldValue) and root.field.group == "place"
+        return _place_test(test, root.field, hook, environment) if is_place else test  # type: ignore[union-attr]  # a field, then
+
+    return mapped(expression, known)
+
+
+def mapped(expression: Expression, change: Callable[[Test], Expression]) -> Expression:
+    """`expression` with each test changed. Nothing constant is left inside the result."""
+    match expression:
+        case Const():
+            return expression
+        case Not(item):
+            return negation(mapped(item, change))
+        case And(items):
+            return conjunction([mapped(item, change) for item in items])
+        case Or(items):
+            return disjunction([mapped(item, change) for item in items])
+        case Xor(left, right):
+            return _exclusive(mapped(left, change), mapped(right, change))
+        case _:
+            return change(expression)
+
+
 def fold(expression: Expression, packets: PacketClass, hook: Hook, environment: Environment) -> Expression:
     """`expression` for packets of one class. Nothing constant is left inside the result."""
 
-    def folded(item: Expression) -> Expression:
-        match item:
-            case Const():
-                return item
-            case Not(inner):
-                return negation(folded(inner))
-            case And(items):
-                return conjunction([folded(each) for each in items])
-            case Or(items):
-                return disjunction([folded(each) for each in items])
-            case Xor(left, right):
-                return _exclusive(folded(left), folded(right))
-            case _:
-                return fold_test(item, packets, hook, environment)
-
-    return folded(expression)
+    return mapped(expression, lambda test: fold_test(test, packets, hook, environment))
 
 
 def negation(item: Expression) -> Expression:
@@ -105,7 +120,7 @@ def fold_test(test: Test, packets: PacketClass, hook: Hook, environment: Environ
         return _place_test(test, field, hook, environment)
     if field.at:
         return _plain_test(test, field, packets)
-    if packets.is_later_fragment and field.name in _TRANSPORT_FIELDS:
+    if packets.is_later_fragment and (field.name in _TRANSPORT_FIELDS or field.name in PROTOCOL_OF):
         return FALSE
     match field.name:
         case "ip":

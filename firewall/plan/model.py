@@ -110,12 +110,24 @@ class Omission:
 
 
 @dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A rule of the tenant's evaluator."""
+
+    index: int
+    """Of the rule in `policy.rules`."""
+    predicate: Expression
+    """All of it, for packets of every class."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     policy: Policy
     environment: Environment
     classes: tuple[ClassPlan, ...]
     """In the order of `PacketClass`."""
     omissions: tuple[Omission, ...]
+    evaluated: tuple[Evaluated, ...] = ()
+    """The rules that one program evaluates, in order."""
 
     def stages_of(self, packets: PacketClass) -> tuple[Stage, ...]:
         return next(each.stages for each in self.classes if each.packets is packets)

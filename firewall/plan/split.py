@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from firewall.match import Conjunction, Key, Match, PacketClass
 from firewall.native import native, protocol_match
-from firewall.plan.fold import conjunction, disjunction, fold, fold_test, negation
+from firewall.plan.fold import conjunction, fold, fold_test, mapped
+from firewall.plan.implied import implied
 from firewall.plan.model import MOST_GUARDED, Environment, Term
 from firewall.plan.normal import MOST_TERMS, Alternative, Literal, TooManyTermsError, alternatives
 from rules_dsl import expression as ex
@@ -135,7 +136,7 @@ def _cases(folded: Expression, given: Alternative, scene: Scene, once: bool) -> 
         )
     cases: list[Split] = []
     for value in (True, False):
-        rest = _mapped(folded, lambda test, value=value: ex.Const(value) if test == unjudged else test)  # type: ignore[misc]
+        rest = mapped(folded, lambda test, value=value: ex.Const(value) if test == unjudged else test)  # type: ignore[misc]
         cases += _cases(rest, (*given, Literal(unjudged, value)), scene, once)
     return cases
 
@@ -173,27 +174,7 @@ def _fold_native(expression: Expression, scene: Scene) -> Expression:
         answer = scene.native(test)
         return ex.Const(answer) if isinstance(answer, bool) else test
 
-    return _mapped(expression, known)
-
-
-def _mapped(expression: Expression, change: Callable[[Test], Expression]) -> Expression:
-    match expression:
-        case ex.Const():
-            return expression
-        case ex.Not(item):
-            return negation(_mapped(item, change))
-        case ex.And(items):
-            return conjunction([_mapped(item, change) for item in items])
-        case ex.Or(items):
-            return disjunction([_mapped(item, change) for item in items])
-        case ex.Xor(left, right):
-            one, other = _mapped(left, change), _mapped(right, change)
-            match one, other:
-                case (ex.Const(value), rest) | (rest, ex.Const(value)):
-                    return negation(rest) if value else rest
-            return ex.Xor(one, other)
-        case _:
-            return change(expression)
+    return mapped(expression, known)
 
 
 def _whole_term(expression: Expression, given: Alternative, scene: Scene) -> Term:
@@ -226,6 +207,8 @@ def _term(alternative: Alternative, given: Alternative, scene: Scene) -> Term | 
             matches.append(replace(answer[0], negated=not answer[0].negated))
         else:
             absent.append(answer)
+    if payload and scene.packets is not PacketClass.IP6_ODD:
+        matches += implied(conjunction(payload)).matches()
     for one in list(absent):
         if len(one) == 1 and _is_there(one[0], matches):
             absent.remove(one)

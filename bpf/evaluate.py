@@ -1,0 +1,322 @@
+"""One program for all payload rules of a tenant, and the small ones that ask what it found.
+
+The evaluator runs the rules' predicates in order, up to the first that ends the evaluation, and returns whether any holds. What it
+found stands in its record, a per-CPU map: the programs that ask which rule it was read that, and evaluate nothing. This is sound
+where nothing can come between the evaluator and those who ask, on one CPU: at every hook that runs with bottom halves disabled, which
+is all but the local output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from bpf.assembler import Assembler
+from bpf.codegen import frame_of, generate
+from bpf.dissectors.model import DomainName, Each
+from bpf.image import FunctionKind, MapKind, MapSpec, ProgramImage
+from bpf.ir import At, Function, MapName, Value
+from bpf.isa import Alu, Condition, Helper
+from bpf.lower import PART_WEIGHT, Lowering, assembled
+from bpf.lower_bytes import fold_of
+from bpf.lower_facts import PAYLOADS, Record, Work, place_of, record_for, view_of
+from bpf.pattern_set import BytesTest, pattern_set
+from bpf.refusal import LoweringError, refusal
+from bpf.simplify import simplify
+from bpf.slices import pack_slice, take_slice
+from bpf.sweep import SWEEP, TELL, Told, sweep, tell
+from bpf.tables import LARGEST, SetRun, Tables
+from rules_dsl.expression import (
+    CompareBytes,
+    Contains,
+    Expression,
+    FieldValue,
+    Folded,
+    Matches,
+    Order,
+    Test,
+    Wildcard,
+    tests_of,
+)
+
+MOST_FACTS: Final = 256
+"""Facts that an evaluator keeps."""
+
+MOST_MEMBERS: Final = 1024
+"""Rules that one evaluator has: the verifier looks at a million instructions at most."""
+
+_FEW: Final = 3
+"""Comparisons with whole values up to which each by itself is quicker than an automaton."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One rule of an evaluator."""
+
+    name: str
+    predicate: Expression
+    ends: bool
+    """What follows is not evaluated where it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """The program of some members, which are numbered from 0, and the programs that ask what it found."""
+
+    image: ProgramImage
+    names: tuple[str, ...]
+    """Of the members."""
+    record: MapSpec
+    _ended: int
+    """Where the record has the number, plus 1, of the member that ended the evaluation: 8 bytes; 0 for none."""
+    _matched: int
+    """Where it has a bit for each member that held and did not end it."""
+
+    def ended_among(self, low: int, high: int) -> ProgramImage:
+        """1 where a member from `low` up to and without `high` ended the evaluation."""
+
+        def ask(code: Function, record: Value) -> Value:
+            number = code.load(8, record, self._ended)
+            code.update(Alu.SUB, number, low + 1)
+            return _truth(code, number, Condition.LT, high - low)
+
+        return self._asking(f"ended_{low}_{high}", ask)
+
+    def digit(self, bit: int) -> ProgramImage:
+        """Bit `bit` of the number of the member that ended the evaluation, which one has."""
+
+        def ask(code: Function, record: Value) -> Value:
+            number = code.load(8, record, self._ended)
+            code.update(Alu.SUB, number, 1)
+            code.update(Alu.RSH, number, bit)
+            code.update(Alu.AND, number, 1)
+            return number
+
+        return self._asking(f"digit_{bit}", ask)
+
+    def held(self, number: int) -> ProgramImage:
+        """1 where that member, which does not end the evaluation, held."""
+
+        def ask(code: Function, record: Value) -> Value:
+            bits = code.load(1, record, self._matched + number // 8)
+            code.update(Alu.RSH, bits, number % 8)
+            code.update(Alu.AND, bits, 1)
+            return bits
+
+        return self._asking(f"held_{number}", ask)
+
+    def _asking(self, name: str, ask: Callable[[Function, Value], Value]) -> ProgramImage:
+        code = Function(name, FunctionKind.PROGRAM, 1)
+        none = code.label()
+        record = _record_of_this_cpu(code, self.record)
+        code.branch(Condition.EQ, record, 0, none)
+        code.give(ask(code, record))
+        code.place(none)
+        code.give(0)
+        assembler = Assembler(f"{self.image.name}_{name}")
+        assembler.map(self.record)
+        assembler.line(name)
+        generate(code, frame_of(code), assembler)
+        return assembler.assemble()
+
+
+def _truth(code: Function, left: Value, condition: Condition, right: int) -> Value:
+    truth, behind = code.copy(1), code.label()
+    code.branch(condition, left, right, behind)
+    code.set(truth, 0)
+    code.place(behind)
+    return truth
+
+
+def _record_of_this_cpu(code: Function, record: MapSpec) -> Value:
+    """Its address; 0 never, but the verifier wants it asked."""
+    key = code.buffer(8)
+    code.store(8, key, 0, 0)
+    return code.helper(Helper.MAP_LOOKUP_ELEM, MapName(record.name), At(key))
+
+
+def compile_evaluators(name: str, members: Sequence[Member], *, source: str = "") -> tuple[Evaluator, ...]:
+    """Evaluators for the members in their order, at most MOST_MEMBERS each: the number of a member is its place modulo that. Their
+    images are named `name` and a number. Raises LoweringError."""
+    groups = [members[start : start + MOST_MEMBERS] for start in range(0, len(members), MOST_MEMBERS)]
+    return tuple(_evaluator(f"{name}{index}", group, source) for index, group in enumerate(groups))
+
+
+def _evaluator(name: str, members: Sequence[Member], source: str) -> Evaluator:
+    predicates = [simplify(member.predicate) for member in members]
+    tests = [test for predicate in predicates for test in tests_of(predicate)]
+    for test in tests:
+        reason = refusal(test)
+        if reason is not None:
+            raise LoweringError(test, reason)
+    groups = _groups(tests)
+    facts = record_for(tests, MOST_FACTS)
+    homes = facts.size
+    ended = homes + 8 * len(groups)
+    any_held = ended + 8
+    matched = any_held + 8
+    bits = matched + (len(members) + 63) // 64 * 8
+    size = bits + sum((len(group) + 63) // 64 * 8 for group in groups.values())
+    record = MapSpec(f"{name}_record", MapKind.PERCPU_ARRAY, value_size=size, shared=True)
+    lowering = Lowering(name, Tables(), Record(facts.homes), record_map=record)
+    told: dict[Test, Told] = {}
+    most_entries, place = 1, bits
+    for index, (operand, group) in enumerate(groups.items()):
+        sweeping = _Sweeping(lowering, operand, group, homes + 8 * index, place)
+        most_entries = max(most_entries, sweeping.write())
+        told |= {test: Told(sweeping.name, sweeping.home, place * 8 + number) for number, test in enumerate(group)}
+        place += (len(group) + 63) // 64 * 8
+    lowering.told = told
+    lowering.searches |= {SWEEP: sweep, TELL: partial(tell, record_size=size, most_entries=most_entries)}
+    parts = [_part(lowering, first, chunk, ended, any_held, matched) for first, chunk in _chunks(lowering, members, predicates)]
+
+    program = Function(name, FunctionKind.PROGRAM, 1)
+    yes, no = program.label(), program.label()
+    at = _record_of_this_cpu(program, record)
+    program.branch(Condition.EQ, at, 0, no)
+    for offset in range(0, bits, 8):
+        program.store(8, at, offset, 0)
+    for part in parts:
+        program.branch(Condition.NE, program.call(part.name, program.parameters[0], at, 0, 0), 0, yes)
+    program.branch(Condition.NE, program.load(8, at, any_held), 0, yes)
+    program.place(no)
+    program.give(0)
+    program.place(yes)
+    program.give(1)
+    lowering.name = name
+    image = assembled(program, lowering, source, record_size=size)
+    return Evaluator(image, tuple(member.name for member in members), record, ended, matched)
+
+
+def _chunks(
+    lowering: Lowering, members: Sequence[Member], predicates: Sequence[Expression]
+) -> list[tuple[int, list[tuple[Member, Expression]]]]:
+    """The members in runs that are not too much for a function, each with the number of its first."""
+    chunks: list[tuple[int, list[tuple[Member, Expression]]]] = []
+    room = 0
+    for number, (member, predicate) in enumerate(zip(members, predicates, strict=True)):
+        weight = min(lowering.weight(predicate), PART_WEIGHT) + 1
+        if weight > room:
+            chunks.append((number, []))
+            room = PART_WEIGHT + 1
+        chunks[-1][1].append((member, predicate))
+        room -= weight
+    return chunks
+
+
+def _part(lowering: Lowering, first: int, chunk: Sequence[tuple[Member, Expression]], ended: int, any_held: int, matched: int) -> Function:
+    """A function that evaluates some members, and returns 1 where one ended it."""
+    code, work = lowering.begin_part()
+    record = code.parameters[1]
+    for number, (member, predicate) in enumerate(chunk, first):
+        lowering.name = member.name
+        yes, no = code.label(), code.label()
+        lowering.lower(work, predicate, yes, no)
+        known = work.known
+        code.place(yes)
+        if member.ends:
+            code.store(8, record, ended, number + 1)
+            code.give(1)
+        else:
+            place = matched + number // 8
+            code.store(1, record, place, code.alu(Alu.OR, code.load(1, record, place), 1 << number % 8))
+            code.store(8, record, any_held, 1)
+        code.place(no)
+        work.known = known
+    code.give(0)
+    code.drop_unreachable()
+    return code
+
+
+# -- tests that automata tell ------------------------------------------------------------------------------------------
+
+
+def _groups(tests: Sequence[Test]) -> dict[FieldValue, tuple[BytesTest, ...]]:
+    """The tests on the bytes of one field that are worth one sweep, by the field."""
+    found: dict[FieldValue, dict[BytesTest, None]] = {}
+    for test in tests:
+        if isinstance(test, BytesTest) and not (isinstance(test, CompareBytes) and test.order is not Order.EQ):
+            operand = test.operand
+            while isinstance(operand, Folded):
+                operand = operand.of
+            if isinstance(operand, FieldValue) and _can_sweep(operand):
+                found.setdefault(operand, {})[test] = None
+    return {operand: tuple(group) for operand, group in found.items() if _is_worth_it(list(group))}
+
+
+def _is_worth_it(group: Sequence[BytesTest]) -> bool:
+    searches = sum(isinstance(test, Contains | Matches | Wildcard) for test in group)
+    return searches > 1 or len(group) > _FEW
+
+
+def _can_sweep(operand: FieldValue) -> bool:
+    place = place_of(operand)
+    return place is None or not isinstance(view_of(place), DomainName)
+
+
+@dataclass(slots=True)
+class _Sweeping:
+    """The part that sweeps one field for a group of tests."""
+
+    lowering: Lowering
+    operand: FieldValue
+    group: tuple[BytesTest, ...]
+    home: int
+    place: int
+    """Of the bits, in the record."""
+    name: str = ""
+
+    def write(self) -> int:
+        """The entries of the longest report."""
+        lowering = self.lowering
+        tests = [(test, fold_of(test.operand)) for test in self.group]
+        bits = [self.place * 8 + number for number in range(len(tests))]
+        runs = lowering.tables.set_runs(lambda base: pattern_set(tests, bits, base))
+        if len(lowering.tables.data) > LARGEST:
+            raise LoweringError(self.group[0], f"the patterns need tables of more than {LARGEST >> 20} MiB")
+        code, work = lowering.begin_part()
+        self.name = code.name
+        record = code.parameters[1]
+        code.store(8, record, self.home, 1)
+        for offset in range(self.place, self.place + (len(tests) + 63) // 64 * 8, 8):
+            code.store(8, record, offset, 0)
+        end = code.label()
+        place = place_of(self.operand)
+        if isinstance(place, Each):
+            again = code.label()
+            fact = place.fact
+            work.find(fact)
+            index, cursor = code.copy(0), code.copy(0)
+            code.place(again)
+            element = code.call(place.routine, work.context, work.fact(fact), cursor, index)
+            offset_of, length = take_slice(code, element, end)
+            code.set(cursor, offset_of)
+            code.update(Alu.ADD, cursor, length)
+            work.element = element
+            self._sweep(code, work, runs)
+            code.update(Alu.ADD, index, 1)
+            code.branch(Condition.LT, index, self.operand.field.bound, again)
+        else:
+            self._sweep(code, work, runs)
+        code.place(end)
+        code.give(0)
+        code.drop_unreachable()
+        return max((run.most_entries for run in runs), default=1)
+
+    def _sweep(self, code: Function, work: Work, runs: Sequence[SetRun]) -> None:
+        context, record, *_ = code.parameters
+        absent = code.label()
+        place = place_of(self.operand)
+        if place is None:
+            fact = PAYLOADS[self.operand.field.name]
+        else:
+            view = view_of(place)
+            assert not isinstance(view, DomainName)
+            fact = view.fact
+        offset, length = work.slice_of(fact, absent)
+        for run in runs:
+            if run.begin:
+                code.call(TELL, context, record, run.begin, 0)
+            code.call(SWEEP, context, record, pack_slice(code, offset, length), code.copy(run.start << 32 | run.classes))
+        code.place(absent)

@@ -1,0 +1,186 @@
+"""The run of automata of many tests over a value: one pass tells which of them hold, as bits in the program's record.
+
+A sweep is asked for by the first test that wants one of its bits. The value is copied by windows to the stack, as in bpf/search.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from bpf.image import FunctionKind
+from bpf.ir import At, Function, FunctionName, Label
+from bpf.isa import Alu, Condition, Helper
+from bpf.lower_facts import Work
+from bpf.search import WINDOW
+from bpf.set_automaton import AT_ENTRY, DONE, FIRST_CLASS, MARK
+from bpf.slices import SLICE_BITS, SLICE_SHIFT
+from bpf.tables import TABLE, Tables
+
+SWEEP: Final = "sweep"
+TELL: Final = "tell"
+_WINDOW: Final = "sweep_window"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A test whose truth is bit `bit` of the record, counted from its first, once the part `sweep` has run, which the 8 bytes at
+    `home` say."""
+
+    sweep: str
+    home: int
+    bit: int
+
+    def lower(self, work: Work, yes: Label, no: Label) -> None:
+        code, swept = work.code, work.code.label()
+        context, record, *_ = code.parameters
+        code.branch(Condition.NE, code.load(8, record, self.home), 0, swept)
+        code.call(self.sweep, context, record, 0, 0)
+        code.place(swept)
+        word = code.load(1, record, self.bit // 8)
+        code.update(Alu.AND, word, 1 << self.bit % 8)
+        code.branch(Condition.NE, word, 0, yes)
+        code.jump(no)
+
+
+class _State:
+    """On the stack of `sweep`. The 32-bit members stand at odd multiples of 4, where the verifier does not track what is stored."""
+
+    CONTEXT = 0
+    RECORD = 8
+    POSITION = 20
+    LEFT = 28
+    STATE = 36
+    CLASSES = 44
+    SIZE = 48
+
+
+def sweep(tables: Tables) -> tuple[Function, ...]:
+    """`sweep(context, record, slice, start << 32 | classes)`, for these tables, which are complete."""
+    code = Function(SWEEP, FunctionKind.PART, 4)
+    context, record, piece, run = code.parameters
+    there, end = code.label(), code.label()
+    code.branch(Condition.NE, record, 0, there)
+    code.give(0)
+    code.place(there)
+    state = code.buffer(_State.SIZE)
+    code.store(8, state, _State.CONTEXT, context)
+    code.store(8, state, _State.RECORD, record)
+    position = code.alu(Alu.RSH, piece, SLICE_SHIFT)
+    code.update(Alu.AND, position, (1 << SLICE_BITS) - 1)
+    code.store(4, state, _State.POSITION, position)
+    code.store(4, state, _State.LEFT, piece)
+    code.store(4, state, _State.STATE, code.alu(Alu.RSH, run, 32))
+    code.store(4, state, _State.CLASSES, run)
+    most = code.load(4, state, _State.LEFT)  # a step takes a byte at least, but for the last, which may have a report left
+    code.update(Alu.ADD, most, 1)
+    code.update(Alu.AND, most, (1 << (SLICE_BITS + 1)) - 1)
+    code.helper(Helper.LOOP, most, FunctionName(_WINDOW), At(state), 0)
+    last = code.load(4, state, _State.STATE)
+    code.branch(Condition.GT, last, tables.limit, end)
+    row = code.table(TABLE)
+    code.update(Alu.ADD, row, last)
+    report = code.load(4, row)
+    code.branch(Condition.EQ, report, 0, end)
+    code.call(TELL, context, record, report, 0)
+    code.place(end)
+    code.give(0)
+    return code, _window(tables)
+
+
+def _window(tables: Tables) -> Function:
+    """Up to WINDOW bytes further, or to the next report, which the next step tells: bpf_loop's callback. (A call within the loop over
+    the bytes would take the registers that it lives in.)"""
+    code = Function(_WINDOW, FunctionKind.LOOP_CALLBACK, 2)
+    state_at = code.parameters[1]
+    window = code.buffer(WINDOW)
+    told, part, byte, special, over, stop = (code.label() for _ in range(6))
+    base = code.table(TABLE)
+    state = code.load(4, state_at, _State.STATE)
+    code.branch(Condition.LE, state, tables.limit, told)
+    code.branch(Condition.EQ, state, DONE, stop, 32)
+    code.update(Alu.AND, state, MARK - 1)
+    code.branch(Condition.GT, state, tables.limit, stop)
+    code.store(4, state_at, _State.STATE, state)
+    row = code.alu(Alu.ADD, base, state)
+    context, record = code.load(8, state_at, _State.CONTEXT), code.load(8, state_at, _State.RECORD)
+    code.call(TELL, context, record, code.load(4, row, 4 * AT_ENTRY), 0)
+    code.place(told)
+
+    context = code.load(8, state_at, _State.CONTEXT)
+    left = code.load(4, state_at, _State.LEFT)
+    position = code.load(4, state_at, _State.POSITION)
+    size = code.copy(WINDOW)
+    code.branch(Condition.GE, left, WINDOW, part)
+    code.branch(Condition.EQ, left, 0, stop)
+    code.set(size, left)
+    code.place(part)
+    code.load_packet(context, position, At(window), size, over)
+    base = code.table(TABLE)
+    classes = code.load(4, state_at, _State.CLASSES)
+    code.branch(Condition.GT, classes, tables.limit, stop)
+    code.update(Alu.ADD, classes, base)
+    state = code.load(4, state_at, _State.STATE)
+    code.branch(Condition.GT, state, tables.limit, stop)
+    index = code.copy(0)
+    code.place(byte)
+    here = code.address(window)
+    code.update(Alu.ADD, here, index)
+    cell = code.load(1, here)
+    code.update(Alu.ADD, cell, classes)
+    cell = code.load(1, cell)
+    code.update(Alu.LSH, cell, 2)
+    code.update(Alu.ADD, cell, base)
+    code.update(Alu.ADD, cell, state)
+    code.load_to(state, 4, cell, 4 * FIRST_CLASS)
+    code.update(Alu.ADD, index, 1)
+    code.branch(Condition.GT, state, tables.limit, special)  # marked, or done
+    code.branch(Condition.LT, index, size, byte)
+    code.place(special)
+    code.store(4, state_at, _State.STATE, state)
+    position = code.load(4, state_at, _State.POSITION)
+    code.update(Alu.ADD, position, index)
+    code.store(4, state_at, _State.POSITION, position)
+    left = code.load(4, state_at, _State.LEFT)
+    code.update(Alu.SUB, left, index)
+    code.store(4, state_at, _State.LEFT, left)
+    code.give(0)
+
+    code.place(over)  # cannot be: the slice lies in the packet
+    code.store(4, state_at, _State.STATE, code.copy(DONE))
+    code.place(stop)
+    code.give(1)
+    return code
+
+
+def tell(tables: Tables, record_size: int, most_entries: int) -> tuple[Function, ...]:
+    """`tell(context, record, report)` sets the bits of a report in the record, for these tables, which are complete."""
+    code = Function(TELL, FunctionKind.PART, 4)
+    _, record, report, _ = code.parameters
+    there, entry, end = code.label(), code.label(), code.label()
+    code.branch(Condition.NE, record, 0, there)
+    code.place(end)
+    code.give(0)
+    code.place(there)
+    code.branch(Condition.GT, report, tables.limit, end)
+    row = code.table(TABLE)
+    code.update(Alu.ADD, row, report)
+    count = code.load(4, row)
+    place = code.alu(Alu.ADD, report, 8)
+    index = code.copy(0)
+    code.place(entry)
+    code.branch(Condition.GE, index, count, end)
+    code.branch(Condition.GT, place, tables.limit, end)
+    row = code.table(TABLE)
+    code.update(Alu.ADD, row, place)
+    word = code.load(4, row)
+    code.update(Alu.LSH, word, 3)
+    code.branch(Condition.GT, word, record_size - 8, end)
+    code.update(Alu.ADD, word, record)
+    bits = code.load(8, word)
+    code.update(Alu.OR, bits, code.load(8, row, 8))
+    code.store(8, word, 0, bits)
+    code.update(Alu.ADD, place, 16)
+    code.update(Alu.ADD, index, 1)
+    code.branch(Condition.LT, index, max(most_entries, 1), entry)
+    code.jump(end)
+    return (code,)
