@@ -48,10 +48,9 @@ def dissect_tls(packet: Packet) -> Mapping[str, Value] | None:
     records = list(_records(packet.tcp_payload or b""))
     if not records:
         return None
-    items = [item for record in records for item in (record, *_messages(record))][:_RECORDS_AND_MESSAGES]
+    items = [item for record in records for item in _items(record)][:_RECORDS_AND_MESSAGES]
     messages = [item for item in items if isinstance(item, _Message)]
     alerts = [item.content for item in items if isinstance(item, _Record) and item.type == _ALERT and item.length == 2]
-    first = records[0]
     lists = {
         "tls.record.type": [record.type for record in records[:_RECORDS]],
         "tls.record.version": [record.version for record in records[:_RECORDS]],
@@ -63,15 +62,19 @@ def dissect_tls(packet: Packet) -> Mapping[str, Value] | None:
     }
     values: dict[str, Value] = {name: tuple(found) for name, found in lists.items() if found}
     values["tls"] = True
-    values["tls.truncated"] = (
-        first.length > len(first.content)
-        or (first.type == _HANDSHAKE and first.length < 4)
-        or any(message.length > len(message.body) for message in messages)
-    )
+    values["tls.truncated"] = any(_is_cut(item) for item in items)
     hello = next((message for message in messages if message.type in (_CLIENT_HELLO, _SERVER_HELLO)), None)
     if hello is not None:
         values |= _hello(hello)
     return values
+
+
+def _is_cut(item: _Record | _Message) -> bool:
+    match item:
+        case _Record(kind, _, length, content):
+            return length > len(content) or (kind == _HANDSHAKE and length < 4)
+        case _Message(_, length, body):
+            return length > len(body)
 
 
 def _records(payload: bytes) -> Iterator[_Record]:
@@ -85,6 +88,11 @@ def _records(payload: bytes) -> Iterator[_Record]:
         payload = payload[5 + length :]
 
 
+def _items(record: _Record) -> Iterator[_Record | _Message]:
+    yield record
+    yield from _messages(record)
+
+
 def _messages(record: _Record) -> Iterator[_Message]:
     if record.type != _HANDSHAKE:
         return
@@ -95,7 +103,7 @@ def _messages(record: _Record) -> Iterator[_Message]:
         may_go_on = kind in _OF_SEVERAL_RECORDS and length <= _LONGEST_OF_SEVERAL_RECORDS
         if kind not in _MESSAGE_TYPES or (length > room and not may_go_on):
             return
-        if kind == _HELLO_REQUEST and (length or record.length != 4):
+        if kind == _HELLO_REQUEST and room:
             return
         yield _Message(kind, length, content[4 : 4 + length])
         content, room = content[4 + length :], room - length

@@ -17,16 +17,16 @@ TLS: Final = Protocol(
     "are those that follow without a gap and whose headers are whole and of that form. Their content need not be in the packet. "
     "A handshake message stands at the start of a record of type 22 or behind another message in it. It counts where its 4 bytes of type and "
     "length are in the record and in the packet, the type is 0 to 6, 8, 11 to 16 or 20 to 25, and the record has room for the length; "
-    "a ClientHello, a Certificate or a CertificateRequest may go on in further records, its length being at most 131072; the length of "
-    "a HelloRequest is 0, and it has the record for itself. (What is encrypted has no such form, but for rare chances; it is still a record.) "
-    "The records and messages of a segment are counted together as they stand: messages and alerts behind the 32nd are not looked at. The hello is the "
+    "a ClientHello, a Certificate or a CertificateRequest may go on in further records, its length being at most 131072; "
+    "a HelloRequest is the last of its record. (What is encrypted has no such form, but for rare chances; it is still a record.) "
+    "The records and messages of a segment are counted together as they stand: what stands behind the 32nd is not looked at, and of the records the fields have the first 16. The hello is the "
     "first ClientHello or ServerHello; bytes behind its length, its record's or the packet's end are not there. Of its extensions the first 64 are looked at.",
     (
         flag("tls", "A segment that begins with a record of TLS or SSL 3.0. A segment in which only the rest of an earlier record stands has no mark of its own.", wireshark="tls.record"),
         number("tls.record.type", 8, "The content type of each record: 20 change cipher spec, 21 alert, 22 handshake, 23 application data, 24 heartbeat.", aliases=("tls.record.content_type",), multiple=True, wireshark="tls.record.content_type"),
         number("tls.record.version", 16, "The version of each record: 0x0300 SSL 3.0, 0x0301 TLS 1.0, 0x0303 TLS 1.2 and 1.3.", multiple=True, wireshark="tls.record.version"),
         number("tls.record.length", 16, "The length of each record, without its header of 5 bytes.", multiple=True, wireshark="tls.record.length"),
-        flag("tls.truncated", "The first record goes on beyond the packet, or has less than 4 bytes of a handshake message, or a handshake message goes on beyond its record or the packet: fields that stand behind that are absent."),
+        flag("tls.truncated", "A record goes on beyond the packet, a handshake message beyond its record or the packet, or a record of type 22 has less than 4 bytes: what stands behind that is absent."),
         number("tls.handshake.type", 8, "The type of each handshake message: 1 ClientHello, 2 ServerHello, 11 Certificate, 14 ServerHelloDone, 16 ClientKeyExchange; absent where there is none or all are encrypted.", multiple=True, wireshark="tls.handshake.type"),
         number("tls.handshake.length", 24, "The length of each handshake message, without its 4 bytes of type and length.", multiple=True, wireshark="tls.handshake.length"),
         number("tls.handshake.version", 16, "The version of the hello, which TLS 1.3 leaves at 0x0303; absent without one.", wireshark="tls.handshake.version"),

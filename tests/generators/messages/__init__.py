@@ -15,6 +15,7 @@ from generators.messages.icmp_inner import icmp_inner
 from generators.messages.inner import inner
 from generators.messages.memcached import memcached
 from generators.messages.ntp import ntp
+from generators.messages.quic import quic
 from generators.messages.radius import radius
 from generators.messages.rtcp import rtcp
 from generators.messages.rtp import rtp
@@ -24,6 +25,7 @@ from generators.messages.ssdp import ssdp
 from generators.messages.ssh import ssh
 from generators.messages.stun import stun
 from generators.messages.tftp import tftp
+from generators.messages.tls import tls
 from generators.messages.vxlan import vxlan
 
 MESSAGES: Mapping[str, Callable[[random.Random], bytes | tuple[int, bytes]]] = {
@@ -37,6 +39,7 @@ MESSAGES: Mapping[str, Callable[[random.Random], bytes | tuple[int, bytes]]] = {
     "inner": inner,
     "memcached": memcached,
     "ntp": ntp,
+    "quic": quic,
     "radius": radius,
     "rtcp": rtcp,
     "rtp": rtp,
@@ -46,6 +49,7 @@ MESSAGES: Mapping[str, Callable[[random.Random], bytes | tuple[int, bytes]]] = {
     "ssh": ssh,
     "stun": stun,
     "tftp": tftp,
+    "tls": tls,
     "vxlan": vxlan,
 }
 """By the protocol's name: a payload of UDP or TCP; or an IP protocol number and what follows the IP header."""
