@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bpf.dissectors.bittorrent import BITTORRENT
+from bpf.dissectors.bt_dht import BT_DHT
 from bpf.dissectors.cldap import CLDAP
 from bpf.dissectors.dhcp import DHCP
 from bpf.dissectors.dns import DNS
@@ -35,6 +36,7 @@ from bpf.dissectors.vxlan import VXLAN
 PLACES: Final[Mapping[str, Place]] = MappingProxyType(
     {
         **BITTORRENT,
+        **BT_DHT,
         **CLDAP,
         **DHCP,
         **DNS,

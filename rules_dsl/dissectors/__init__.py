@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rules_dsl.dissectors.bittorrent import dissect_bittorrent
+from rules_dsl.dissectors.bt_dht import dissect_bt_dht
 from rules_dsl.dissectors.cldap import dissect_cldap
 from rules_dsl.dissectors.dhcp import dissect_dhcp
 from rules_dsl.dissectors.dns import dissect_dns
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 DISSECTORS: Mapping[str, Callable[[Packet], Mapping[str, Value] | None]] = MappingProxyType(
     {
         "bittorrent": dissect_bittorrent,
+        "bt_dht": dissect_bt_dht,
         "cldap": dissect_cldap,
         "dhcp": dissect_dhcp,
         "geneve": dissect_geneve,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from rules_dsl.fields.bittorrent import BITTORRENT
+from rules_dsl.fields.bt_dht import BT_DHT
 from rules_dsl.fields.cldap import CLDAP
 from rules_dsl.fields.dhcp import DHCP
 from rules_dsl.fields.dns import DNS
@@ -43,6 +44,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
         protocol.name: protocol
         for protocol in (
             BITTORRENT,
+            BT_DHT,
             CLDAP,
             DHCP,
             DNS,

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 
 from generators.messages.bittorrent import bittorrent
+from generators.messages.bt_dht import bt_dht
 from generators.messages.cldap import cldap
 from generators.messages.dhcp import dhcp
 from generators.messages.dns import dns
@@ -30,6 +31,7 @@ from generators.messages.vxlan import vxlan
 
 MESSAGES: Mapping[str, Callable[[random.Random], bytes | tuple[int, bytes]]] = {
     "bittorrent": bittorrent,
+    "bt_dht": bt_dht,
     "cldap": cldap,
     "dhcp": dhcp,
     "dns": dns,
