@@ -154,8 +154,7 @@ def _user(tables: Tables) -> tuple[Function, ...]:
     scheme = r'^(?s:(?:[^"<]|"(?:[^"\\]|\\.)*")*<)?[ \t]*(?i:sips?):'
     start = seek(code, tables, context, offset, length, scheme, absent)
     code.update(Alu.SUB, end, start)
-    seek(code, tables, context, start, end, r'^[^@:<>" \t]*(?::[^@<>" \t]*)?@', absent)
-    behind = seek(code, tables, context, start, end, "[@:]", absent)
+    behind = seek(code, tables, context, start, end, r'^[^@<>" \t]*@', absent)
     give_slice(code, start, code.alu(Alu.SUB, behind, 1))
     code.place(absent)
     code.give(0)

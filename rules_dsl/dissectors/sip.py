@@ -34,8 +34,7 @@ _TEXTS: Mapping[str, tuple[bytes, ...]] = {
 
 _URI_IN_HEADER = re.compile(rb'(?:(?:[^"<]|"(?:[^"\\]|\\.)*")*<)??[ \t]*sips?:', re.IGNORECASE | re.DOTALL)
 """Up to the scheme: the URI begins at once, or behind a display name, in quotes perhaps, and `<` (RFC 3261 section 20.10)."""
-_USER = re.compile(rb'([^@:<>" \t]*)(?::[^@<>" \t]*)?@')
-"""And its password (RFC 3261 section 19.1.1)."""
+_USER = re.compile(rb'([^@<>" \t]*)@')
 
 
 def dissect_sip(packet: Packet) -> Mapping[str, Value] | None:
