@@ -17,25 +17,29 @@ from bpf.tables import Tables
 
 ETHERNET: Final = 0x6558
 """The EtherType of an Ethernet frame."""
+_PORT: Final = 6081
 
 
 def _message(tables: Tables) -> tuple[Function, ...]:
     """`geneve(context, payload)`: the message, a slice."""
     code = Function("geneve", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, payload, *_ = code.parameters
-    absent, not_ethernet, decided = (code.label() for _ in range(3))
+    absent, not_ethernet, decided, valid = (code.label() for _ in range(4))
     scratch = code.buffer(8)
     offset, length = take_slice(code, payload, absent)
     code.branch(Condition.LT, length, 8, absent)
     head = load_number(code, context, offset, 4, scratch, absent)
-    code.branch(Condition.NE, code.alu(Alu.AND, head, code.copy(0xC03F_0000)), 0, absent)  # version, reserved bits
-    identifier = load_number(code, context, code.alu(Alu.ADD, offset, 4), 4, scratch, absent)
-    code.branch(Condition.NE, code.alu(Alu.AND, identifier, 0xFF), 0, absent)
+    code.branch(Condition.GE, head, 1 << 30, absent)  # another version
     skipped = code.alu(Alu.RSH, head, 24)
     code.update(Alu.AND, skipped, 0x3F)
     code.update(Alu.LSH, skipped, 2)
     code.update(Alu.ADD, skipped, 8)
     code.branch(Condition.GT, skipped, length, absent)
+    port = load_number(code, context, code.alu(Alu.SUB, offset, 6), 2, scratch, absent)  # of the UDP header before
+    code.branch(Condition.EQ, port, _PORT, valid)
+    code.branch(Condition.NE, code.alu(Alu.AND, head, 0x003F_0000), 0, absent)
+    identifier = load_number(code, context, code.alu(Alu.ADD, offset, 4), 4, scratch, absent)
+    code.branch(Condition.NE, code.alu(Alu.AND, identifier, 0xFF), 0, absent)
     content = pack_slice(code, code.alu(Alu.ADD, offset, skipped), code.alu(Alu.SUB, length, skipped))
     ether_type = code.alu(Alu.AND, head, 0xFFFF)
     code.branch(Condition.NE, ether_type, ETHERNET, not_ethernet)
@@ -50,6 +54,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
         code.place(other)
     code.place(decided)
     code.branch(Condition.EQ, found, 0, absent)
+    code.place(valid)
     code.give(payload)
     code.place(absent)
     code.give(0)

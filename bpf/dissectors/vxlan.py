@@ -17,17 +17,22 @@ from bpf.tables import Tables
 
 HEADER_BYTES: Final = 8
 """The frame follows them."""
+_PORTS: Final = (4789, 8472)
 
 
 def _message(tables: Tables) -> tuple[Function, ...]:
     """`vxlan(context, payload)`: the message, a slice."""
     code = Function("vxlan", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, payload, *_ = code.parameters
-    absent = code.label()
+    absent, valid = code.label(), code.label()
     scratch = code.buffer(8)
     offset, length = take_slice(code, payload, absent)
     code.branch(Condition.LT, length, HEADER_BYTES, absent)
     flags = load_number(code, context, offset, 4, scratch, absent)
+    code.branch(Condition.EQ, code.alu(Alu.AND, flags, 0x0800_0000), 0, absent)
+    port = load_number(code, context, code.alu(Alu.SUB, offset, 6), 2, scratch, absent)  # of the UDP header before
+    for known in _PORTS:
+        code.branch(Condition.EQ, port, known, valid)
     code.branch(Condition.NE, flags, 0x0800_0000, absent)
     identifier = load_number(code, context, code.alu(Alu.ADD, offset, 4), 4, scratch, absent)
     code.branch(Condition.NE, code.alu(Alu.AND, identifier, 0xFF), 0, absent)
@@ -35,6 +40,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.SUB, length, HEADER_BYTES)
     is_frame = code.call(IS_IP_OR_ARP, context, pack_slice(code, offset, length))
     code.branch(Condition.EQ, is_frame, 0, absent)
+    code.place(valid)
     code.give(payload)
     code.place(absent)
     code.give(0)

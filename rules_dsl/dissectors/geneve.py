@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rules_dsl.dissectors.within import TRANSPARENT_ETHERNET, is_ip_or_arp, packet_within
+from rules_dsl.fields import Header
 from rules_dsl.value import Value
 
 if TYPE_CHECKING:
     from rules_dsl.packet import Packet
 
 _HEADER_BYTES = 8
+_PORT = 6081
 
 
 def dissect_geneve(packet: Packet) -> Mapping[str, Value] | None:
@@ -26,10 +28,14 @@ def geneve_content(packet: Packet) -> tuple[int, bytes] | None:
     if len(message) < _HEADER_BYTES:
         return None
     version, reserved = message[0] >> 6, (message[1] & 0x3F, message[7])
-    options_length = (message[0] & 0x3F) * 4
-    if version != 0 or reserved != (0, 0):
+    behind_options = _HEADER_BYTES + (message[0] & 0x3F) * 4
+    if version != 0 or behind_options > len(message):
         return None
-    ether_type, content = int.from_bytes(message[2:4], "big"), message[_HEADER_BYTES + options_length :]
+    ether_type, content = int.from_bytes(message[2:4], "big"), message[behind_options:]
+    if packet.bits(Header.UDP, 16, 32) == _PORT:
+        return ether_type, content
+    if reserved != (0, 0):
+        return None
     if ether_type == TRANSPARENT_ETHERNET:
         is_valid = is_ip_or_arp(content, packet)
     else:

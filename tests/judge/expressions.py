@@ -11,32 +11,38 @@ _BEFORE = r"^(?:(?!(?:ip|ipv6)(?::|$))[^:]+:)*"
 _EXTENSIONS = r"(?::ipv6\.[a-z0-9]+|:ah)*"
 
 
-def _layers(pattern: str) -> str:
+def layers(pattern: str) -> str:
+    """The names of the frame's layers match."""
     escaped = pattern.replace("\\", "\\\\")
     return f'frame.protocols matches "{escaped}"'
 
 
-IPV4 = _layers(_BEFORE + r"ip(?::|$)")
+IPV4 = layers(_BEFORE + r"ip(?::|$)")
 """The outermost packet is IPv4."""
-IPV6 = _layers(_BEFORE + r"ipv6(?::|$)")
-ANY_IP = _layers(_BEFORE + r"(?:ip|ipv6)(?::|$)")
+IPV6 = layers(_BEFORE + r"ipv6(?::|$)")
+ANY_IP = layers(_BEFORE + r"(?:ip|ipv6)(?::|$)")
+
+
+def before_transport(ip: str) -> str:
+    """A pattern for the layers up to the transport header's, which follows with its colon."""
+    return rf"{_BEFORE}(?:{ip}){_EXTENSIONS}"
 
 
 def under(protocol: str) -> str:
     """The transport header right under the outermost IP header (and its extension headers) is `protocol`."""
-    return _layers(rf"{_BEFORE}(?:ip:|ipv6{_EXTENSIONS}:){protocol}(?::|$)")
+    return layers(rf"{_BEFORE}(?:ip:|ipv6{_EXTENSIONS}:){protocol}(?::|$)")
 
 
 def extension(name: str) -> str:
     """The outermost IPv6 header has an extension header that Wireshark calls `name`."""
-    return _layers(rf"{_BEFORE}ipv6{_EXTENSIONS}:{name}(?::|$)")
+    return layers(rf"{_BEFORE}ipv6{_EXTENSIONS}:{name}(?::|$)")
 
 
 def fragment(test: str) -> str:
     return f"({extension('ipv6.fraghdr')} and ipv6.fraghdr.{test})"
 
 
-TAGGED = _layers(_BEFORE + "vlan:")
+TAGGED = layers(_BEFORE + "vlan:")
 """A VLAN tag stands before the outermost IP header."""
 
 

@@ -182,7 +182,17 @@ def test_vxlan() -> None:
     assert get(v4(17, udp(arp)), "inner") == {}
     for wrong in (b"\x09" + message[1:], message[:1] + b"\x01" + message[2:], message[:7] + b"\x01" + message[8:], message[:41], arp[:-1]):
         assert get(v4(17, udp(wrong)), "vxlan") == {}
-    assert get(v4(17, udp(vxlan(frame(0x0027, bytes(40))))), "vxlan") == {}  # spanning tree: no mark on any port
+
+
+def test_to_the_port_of_vxlan_any_frame_is_one() -> None:
+    spanning_tree = vxlan(frame(0x0027, bytes(40)))
+    assert get(v4(17, udp(spanning_tree)), "vxlan") == {}
+    for port in (4789, 8472):
+        assert get(v4(17, udp(spanning_tree, port)), "vxlan") == {"vxlan": True, "vxlan.vni": 42}
+        assert get(v4(17, udp(spanning_tree, port)), "inner") == {}
+        assert get(v4(17, udp(b"\x88\x00\x12\x34" + vxlan(b"")[4:], port)), "vxlan")["vxlan"]  # a group policy
+        assert get(v4(17, udp(b"\xf7" + spanning_tree[1:], port)), "vxlan") == {}
+        assert get(v4(17, udp(spanning_tree[:7], port)), "vxlan") == {}
 
 
 def test_geneve() -> None:
@@ -199,3 +209,11 @@ def test_geneve() -> None:
         message[:15],
     ):
         assert get(v4(17, udp(wrong)), "geneve") == {}
+
+
+def test_to_the_port_of_geneve_any_protocol_is_one() -> None:
+    message = geneve(0x8847, b"", options=bytes(4), flags=1)
+    assert get(v4(17, udp(message)), "geneve") == {}
+    assert get(v4(17, udp(message, 6081)), "geneve") == {"geneve": True, "geneve.vni": 42}
+    assert get(v4(17, udp(b"\x41" + message[1:], 6081)), "geneve") == {}
+    assert get(v4(17, udp(message[:11], 6081)), "geneve") == {}

@@ -17,9 +17,9 @@ def inner(rng: random.Random) -> tuple[int, bytes]:
             number = 4 if packet[:1] < b"\x50" else 41
             return (number if rng.random() < 0.93 else rng.choice((4, 41, 47, 98))), packet
         case 1:
-            return 17, _udp(rng, vxlan(rng))
+            return vxlan(rng)
         case 2:
-            return 17, _udp(rng, geneve(rng))
+            return geneve(rng)
         case _:
             return 47, _gre(rng)
 
@@ -52,8 +52,3 @@ def _gre(rng: random.Random) -> bytes:
     words = (flags & 0x8000 != 0) + (flags & 0x2000 != 0) + (flags & 0x1000 != 0)
     gre = flags.to_bytes(2, "big") + protocol + rng.randbytes(4 * words) + erspan + content
     return gre if rng.random() < 0.93 else gre[: rng.randint(0, 70)]
-
-
-def _udp(rng: random.Random, message: bytes) -> bytes:
-    length = 8 + len(message) if rng.random() < 0.93 else rng.choice((0, 8, 16, 30, 50, 58, 80))
-    return rng.choice((b"\x12\xb5", b"\x21\x18", b"\x17\xc1", b"\x00\x35")) * 2 + length.to_bytes(2, "big") + bytes(2) + message

@@ -26,6 +26,13 @@ def inner_packet(rng: random.Random) -> bytes:
     return bytes(inner)
 
 
+def datagram(rng: random.Random, message: bytes, port: int) -> tuple[int, bytes]:
+    """UDP to that port or another: its protocol number and its bytes."""
+    length = 8 + len(message) if rng.random() < 0.93 else rng.choice((0, 8, 16, 30, 50, 58, 80))
+    to = port if rng.random() < 0.5 else rng.choice((53, 4789, 6081, 8472, 65535))
+    return 17, rng.choice((b"\x12\xb5", b"\x17\xc1", b"\x00\x35")) + to.to_bytes(2, "big") + length.to_bytes(2, "big") + bytes(2) + message
+
+
 def ether_type_of(rng: random.Random, inner: bytes) -> bytes:
     """Seldom the wrong one."""
     if rng.random() < 0.06:
