@@ -21,9 +21,9 @@ def dissect_radius(packet: Packet) -> Mapping[str, Value] | None:
     if payload is None or len(payload) < _HEADER_BYTES or payload[0] not in _CODES:
         return None
     length = int.from_bytes(payload[2:4], "big")
-    if not _HEADER_BYTES <= length <= min(_LONGEST, len(payload)):
+    if length > _LONGEST or length != len(payload):
         return None
-    attributes = _attributes(payload[_HEADER_BYTES:length])
+    attributes = _attributes(payload[_HEADER_BYTES:])
     if attributes is None:
         return None
     values: dict[str, Value] = {"radius": True, "radius.code": payload[0], "radius.id": payload[1], "radius.length": length}

@@ -12,8 +12,9 @@ RADIUS: Final = Protocol(
     "radius",
     "Remote Authentication Dial In User Service (RFC 2865; accounting RFC 2866, dynamic authorization RFC 5176)",
     (Header.UDP,),
-    "UDP's payload begins with a code that IANA has assigned (1 to 13, 21 to 27, 29 to 34, 40 to 45 and 50 to 52); the length in bytes 2 and 3 is 20 to 4,096 and not more than the "
-    "payload has; and from byte 20 on attributes, each at least as long as the two bytes of its type and length, fill the length exactly.",
+    "UDP's payload begins with a code that IANA has assigned (1 to 13, 21 to 27, 29 to 34, 40 to 45 and 50 to 52); its length is 20 to 4,096 "
+    "bytes and the one that bytes 2 and 3 state; and from byte 20 on attributes, each at least as long as the two bytes of its type and "
+    "length, fill it exactly.",
     (
         flag("radius", "A message of RADIUS.", wireshark="radius"),
         number("radius.code", 8, "The code: 1 Access-Request, 2 Access-Accept, 3 Access-Reject, 4 Accounting-Request, 5 Accounting-Response, 11 Access-Challenge, 40 Disconnect-Request, 43 CoA-Request.", wireshark="radius.code"),
