@@ -5,6 +5,7 @@ Semantics: rules_dsl/dissectors/header_lines.py. For a message, the packed slice
 * `header_line(protocol, names, ...)` is a routine `(context, message, cursor)` that gives the value of the next line of one of those
   names behind the cursor, 0 where there is none: the first line's as a Fact (the cursor is then 0), every line's as an Each.
 * `START_LINE` is a routine `(context, message)` that gives the start line without its end, 0 where the end is not in the message.
+* `TRIM` is a routine `(context, line)` that gives the line without a carriage return and blanks and tabs at its end.
 * `CUT` is a routine `(context, message)` that gives the message again where the empty line is not in it, else 0.
 
 A line ends with a newline, before which a carriage return belongs to the end too. Names compare without case. The value has no
@@ -86,20 +87,11 @@ def _next_line(name: str, pattern: str | None, tables: Tables) -> Function:
     return code
 
 
-class _State:
-    """On the stack of `header_value`. What is stored at an odd multiple of 4 the verifier does not track."""
-
-    CONTEXT = 0
-    END = 12
-    SIZE = 16
-
-
 def _value(tables: Tables) -> tuple[Function, ...]:
     """`header_value(context, rest, start, classes)`: the value whose first byte (or line's end) the automaton finds last in the rest."""
     code = Function("header_value", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, rest, start, classes = code.parameters
-    absent, whole = code.label(), code.label()
-    state, scratch = code.buffer(_State.SIZE), code.buffer(8)
+    absent = code.label()
     offset, length = take_slice(code, rest, absent)
     first = code.call(SEEK, context, rest, start, classes)
     code.branch(Condition.EQ, first, 0, absent)
@@ -107,29 +99,51 @@ def _value(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.ADD, length, offset)
     code.update(Alu.SUB, length, first)
     end = seek(code, tables, context, first, length, r"\n", absent)
+    code.update(Alu.SUB, end, first)
     code.update(Alu.SUB, end, 1)
-    code.branch(Condition.LE, end, first, whole)
-    last = load_number(code, context, code.alu(Alu.SUB, end, 1), 1, scratch, absent)
-    code.store(8, state, _State.CONTEXT, context)
-    code.store(4, state, _State.END, end)
-    returned = code.label()
-    code.branch(Condition.NE, last, _CARRIAGE_RETURN, returned)
-    code.update(Alu.SUB, end, 1)
-    code.store(4, state, _State.END, end)
-    code.place(returned)
-    code.helper(Helper.LOOP, code.alu(Alu.SUB, end, first), FunctionName("header_value_trim"), At(state), 0)
-    code.load_to(end, 4, state, _State.END)
-    code.branch(Condition.LT, end, first, absent)  # cannot be: the first byte is no blank
-    code.place(whole)
-    give_slice(code, first, end)
+    code.give(code.call(TRIM, context, pack_slice(code, first, end)))
     code.place(absent)
     code.give(0)
-    return code, _trim()
+    return (code,)
 
 
-def _trim() -> Function:
-    """One blank or tab less at the end: bpf_loop's callback."""
-    code = Function("header_value_trim", FunctionKind.LOOP_CALLBACK, 2)
+class _State:
+    """On the stack of `header_trim`. What is stored at an odd multiple of 4 the verifier does not track."""
+
+    CONTEXT = 0
+    END = 12
+    SIZE = 16
+
+
+def _trim(tables: Tables) -> tuple[Function, ...]:
+    """`header_trim(context, line)`: without a carriage return at its end, and then without blanks and tabs there."""
+    code = Function("header_trim", FunctionKind.GLOBAL_SUBPROGRAM, 4)
+    context, line, *_ = code.parameters
+    absent, empty, returned = code.label(), code.label(), code.label()
+    state, scratch = code.buffer(_State.SIZE), code.buffer(8)
+    offset, length = take_slice(code, line, absent)
+    code.branch(Condition.EQ, length, 0, empty)
+    end = code.alu(Alu.ADD, offset, length)
+    last = load_number(code, context, code.alu(Alu.SUB, end, 1), 1, scratch, absent)
+    code.branch(Condition.NE, last, _CARRIAGE_RETURN, returned)
+    code.update(Alu.SUB, end, 1)
+    code.place(returned)
+    code.store(8, state, _State.CONTEXT, context)
+    code.store(4, state, _State.END, end)
+    code.helper(Helper.LOOP, code.alu(Alu.SUB, end, offset), FunctionName("header_trim_blank"), At(state), 0)
+    code.load_to(end, 4, state, _State.END)
+    code.branch(Condition.LT, end, offset, absent)  # cannot be
+    give_slice(code, offset, end)
+    code.place(empty)
+    code.give(line)
+    code.place(absent)
+    code.give(0)
+    return code, _trim_blank()
+
+
+def _trim_blank() -> Function:
+    """One blank or tab less: bpf_loop's callback."""
+    code = Function("header_trim_blank", FunctionKind.LOOP_CALLBACK, 2)
     state_at = code.parameters[1]
     blank, stop = code.label(), code.label()
     scratch = code.buffer(8)
@@ -182,5 +196,6 @@ def _cut(tables: Tables) -> tuple[Function, ...]:
 
 
 _VALUE: Final = Routine("header_value", _value)
+TRIM: Final = Routine("header_trim", _trim)
 START_LINE: Final = Routine("header_start_line", _start_line)
 CUT: Final = Routine("header_cut", _cut)

@@ -36,13 +36,15 @@ def text(
     *,
     aliases: tuple[str, ...] = (),
     multiple: bool = False,
+    bound: int = 16,
     keyed: bool = False,
     caseless: bool = False,
     wireshark: str | None = None,
 ) -> Field:
     """A run of bytes."""
     return Field(
-        name, Type.BYTES, _GROUP, summary, aliases=aliases, multiple=multiple, keyed=keyed, caseless=caseless, wireshark=wireshark
+        name, Type.BYTES, _GROUP, summary, aliases=aliases, multiple=multiple, bound=bound, keyed=keyed, caseless=caseless,
+        wireshark=wireshark,
     )  # fmt: skip
 
 
