@@ -74,7 +74,8 @@ def test_first_lines_that_are_right(line: bytes) -> None:
     "line",
     [
         b"GET / HTTP/1.1", b"INVITE sip:a SIP/1.0", b"INVITE sip:a sip/2.0", b"INVITE a SIP/2.0", b"INVITE sip: SIP/2.0",
-        b"INVITE  sip:a SIP/2.0", b"INVITE sip:a b SIP/2.0", b"INVITE sip:a SIP/2.0 ", b" INVITE sip:a SIP/2.0", b"A/B sip:a SIP/2.0", b"INVITE 1:5060 SIP/2.0",
+        b"INVITE  sip:a SIP/2.0", b"INVITE sip:a b SIP/2.0", b"INVITE sip:a SIP/2.0 ", b" INVITE sip:a SIP/2.0",
+        b"A/B sip:a SIP/2.0", b"INVITE 1:5060 SIP/2.0",
         b"SIP/2.0 200", b"SIP/2.0 20 OK", b"SIP/2.0 2000 OK", b"SIP/2.0  200 OK", b"SIP/2.0 200 O\0K", b"\r\nSIP/2.0 200 OK", b"",
     ],
 )  # fmt: skip
