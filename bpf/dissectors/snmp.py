@@ -18,13 +18,8 @@ from bpf.isa import Alu, Condition
 from bpf.slices import give_number, give_slice, load_number, take_slice
 from bpf.tables import Tables
 
-_WHOLE: Final = 1 << 16
-"""Beside the least and the greatest tag (8 bits each): the element must not be cut."""
-_INTEGER: Final = 0x0202 | _WHOLE
-_OCTET_STRING: Final = 0x0404 | _WHOLE
-_OCTET_STRING_CUT: Final = 0x0404
-_SEQUENCE: Final = 0x3030
-_PDU: Final = 0xA8A0
+_INTEGER, _OCTET_STRING, _SEQUENCE, _PDU = 0x0202, 0x0404, 0x3030, 0xA8A0
+"""The greatest and the least tag."""
 _TRAP_V1, _GET_BULK = 0xA4, 0xA5
 _V1, _V2C, _V3 = 0, 1, 3
 _USER_BASED: Final = 3
@@ -32,11 +27,11 @@ _USER_BASED: Final = 3
 
 
 def _element(tables: Tables) -> tuple[Function, ...]:
-    """`snmp_element(context, offset, end, tags)`: the contents of the element that begins at `offset` and has one of the tags, a slice;
-    what it states beyond `end` is cut."""
+    """`snmp_element(context, offset, end, tags)`: the contents of the element that begins at `offset`, has one of the tags and ends
+    at `end` or before, a slice."""
     code = Function("snmp_element", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, offset, end, tags = code.parameters
-    absent, short, fits = code.label(), code.label(), code.label()
+    absent, short = code.label(), code.label()
     scratch = code.buffer(8)
     start = code.alu(Alu.ADD, offset, 2)
     code.branch(Condition.GT, start, end, absent)
@@ -60,10 +55,7 @@ def _element(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.RSH, length, unused)
     code.place(short)
     code.update(Alu.ADD, length, start)
-    code.branch(Condition.LE, length, end, fits)
-    code.branch(Condition.GE, tags, _WHOLE, absent)
-    code.set(length, end)
-    code.place(fits)
+    code.branch(Condition.GT, length, end, absent)
     give_slice(code, start, length)
     code.place(absent)
     code.give(0)
@@ -205,7 +197,7 @@ def _header(tables: Tables) -> tuple[Function, ...]:
     _, behind = _bounds(code, header, absent)
     _, behind = _take(code, context, behind, end, _OCTET_STRING, absent)
     code.branch(Condition.NE, code.call(_ELEMENT, context, behind, end, _SEQUENCE), 0, good)
-    code.branch(Condition.EQ, code.call(_ELEMENT, context, behind, end, _OCTET_STRING_CUT), 0, absent)
+    code.branch(Condition.EQ, code.call(_ELEMENT, context, behind, end, _OCTET_STRING), 0, absent)
     code.place(good)
     code.give(header)
     code.place(absent)

@@ -28,8 +28,8 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     scratch = code.buffer(8)
     offset, length = take_slice(code, udp, in_tcp)
     message_length = _header(code, context, offset, length, scratch, absent)
-    code.branch(Condition.GT, message_length, length, absent)
-    give_slice(code, offset, code.alu(Alu.ADD, offset, message_length))
+    code.branch(Condition.NE, message_length, length, absent)
+    code.give(udp)
 
     code.place(in_tcp)
     offset, length = take_slice(code, tcp, absent)

@@ -33,8 +33,8 @@ class _Elements:
         """Of the next."""
         return self.rest[0] if self.rest else None
 
-    def take(self, *tags: int, whole: bool) -> bytes:
-        """The contents of the next element, which has one of the tags; where it need not be whole, as far as they are there."""
+    def take(self, *tags: int) -> bytes:
+        """The contents of the next element, which has one of the tags and is whole."""
         if self.tag not in tags or len(self.rest) < 2:
             raise _NotSnmpError
         length, start = self.rest[1], 2
@@ -44,7 +44,7 @@ class _Elements:
             if not 1 <= size <= 4 or start > len(self.rest):
                 raise _NotSnmpError
             length = int.from_bytes(self.rest[2:start], "big")
-        if whole and start + length > len(self.rest):
+        if start + length > len(self.rest):
             raise _NotSnmpError
         contents = self.rest[start : start + length]
         self.rest = self.rest[start + length :]
@@ -52,16 +52,16 @@ class _Elements:
 
     def integer(self) -> int:
         """The next element, an integer, as 32 bits of two's complement."""
-        contents = self.take(_INTEGER, whole=True)
+        contents = self.take(_INTEGER)
         if not 1 <= len(contents) <= 5 or (len(contents) == 5 and contents[0] != 0):
             raise _NotSnmpError
         return int.from_bytes(contents, "big", signed=True) & 0xFFFF_FFFF
 
     def octets(self) -> bytes:
-        return self.take(_OCTET_STRING, whole=True)
+        return self.take(_OCTET_STRING)
 
     def sequence(self) -> _Elements:
-        return _Elements(self.take(_SEQUENCE, whole=False))
+        return _Elements(self.take(_SEQUENCE))
 
 
 def dissect_snmp(packet: Packet) -> Mapping[str, Value] | None:
@@ -90,7 +90,7 @@ def _message(message: _Elements) -> Mapping[str, Value]:
             if model == _USER_BASED:
                 values |= _user(parameters)
             encrypted = message.tag == _OCTET_STRING
-            scoped = _Elements(message.take(_SEQUENCE, _OCTET_STRING, whole=False))
+            scoped = _Elements(message.take(_SEQUENCE, _OCTET_STRING))
             if not encrypted:
                 values |= _scoped_pdu(scoped)
         case _:
@@ -123,7 +123,7 @@ def _scoped_pdu(elements: _Elements) -> Mapping[str, Value]:
 def _pdu(elements: _Elements) -> Mapping[str, Value]:
     """What the PDU says, as far as it is there (RFC 3416 section 3)."""
     tag = elements.tag
-    contents = _Elements(elements.take(*_PDUS, whole=False))
+    contents = _Elements(elements.take(*_PDUS))
     assert tag is not None
     values: dict[str, Value] = {"snmp.pdu_type": tag & 0x1F}
     if tag & 0x1F == _TRAP_V1:

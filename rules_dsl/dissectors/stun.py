@@ -42,10 +42,9 @@ def dissect_stun(packet: Packet) -> Mapping[str, Value] | None:
 
 
 def _message_in_udp(payload: bytes | None) -> bytes | None:
-    if payload is None or not _is_header(payload):
+    if payload is None or not _is_header(payload) or _stated_end(payload) != len(payload):
         return None
-    end = _stated_end(payload)
-    return payload[:end] if end <= len(payload) else None
+    return payload
 
 
 def _message_in_tcp(payload: bytes | None) -> bytes | None:

@@ -13,11 +13,11 @@ SNMP: Final = Protocol(
     "snmp",
     "Simple Network Management Protocol, versions 1 (RFC 1157), 2c (RFC 1901) and 3 (RFC 3412)",
     (Header.UDP, Header.TCP),
-    "The payload begins with a SEQUENCE whose first element is the INTEGER 0, 1 or 3, the version. In versions 1 and 2c a whole OCTET "
-    "STRING follows, the community, and then a PDU, an element with a context tag of 0 to 8. In version 3 there follow a SEQUENCE of a message id, a largest size, flags (an OCTET "
-    "STRING of one byte) and a security model, then an OCTET STRING, and then a SEQUENCE or, encrypted, an OCTET STRING. Lengths are in the short form or in the "
-    "long form of 1 to 4 bytes, integers have 1 to 5 bytes. A SEQUENCE or PDU, or version 3's last element, that states more bytes than "
-    "there are in what holds it is read as far as those (a fragment's packet ends before its message); any other element is whole.",
+    "The payload begins with a SEQUENCE whose first element is the INTEGER 0, 1 or 3, the version. In versions 1 and 2c an OCTET STRING "
+    "follows, the community, and then a PDU, an element with a context tag of 0 to 8. In version 3 there follow a SEQUENCE of a message id, "
+    "a largest size, flags (an OCTET STRING of one byte) and a security model, then an OCTET STRING, and then a SEQUENCE or, encrypted, an "
+    "OCTET STRING. Each element lies in the one that holds it, the first in the payload. Lengths are in the short form or in the long form "
+    "of 1 to 4 bytes; integers have 1 to 4 bytes, or 5 of which the first is 0.",
     (
         flag("snmp", "A message of SNMP.", wireshark="snmp"),
         number("snmp.version", 2, "The version as the message has it: 0 is SNMPv1, 1 SNMPv2c, 3 SNMPv3 (Wireshark has 0 and 1 only, and `snmp.msgVersion` for 3).", names=MappingProxyType({"v1": 0, "v2c": 1, "v3": 3}), wireshark="snmp.version"),

@@ -13,10 +13,11 @@ STUN: Final = Protocol(
     "stun",
     "Session Traversal Utilities for NAT (RFC 8489), as TURN (RFC 8656) and ICE (RFC 8445) use it too",
     (Header.UDP, Header.TCP),
-    "The payload begins with a header of 20 bytes whose first two bits are 0 and whose bytes 4 to 7 are the magic cookie 0x2112a442; in UDP "
-    "the message that its length states ends within the payload, in TCP it may go on behind it. In TCP the message may follow the two bytes "
-    "of a frame's length (RFC 4571), as ICE has it (RFC 6544). The payload's first message is the one that the fields are of. Messages of RFC 3489, which have no cookie, and "
-    "TURN's channel data are not `stun`: nothing marks them. An attribute is there where the four bytes of its type and length are in the message.",
+    "The payload begins with a header of 20 bytes whose first two bits are 0 and whose bytes 4 to 7 are the magic cookie 0x2112a442. In UDP "
+    "the header's length and its own 20 bytes are the payload's length. In TCP the message may go on in the next segment, others may follow "
+    "it, and it may stand behind the two bytes of a frame's length (RFC 4571), as ICE has it (RFC 6544); the fields are those of the first "
+    "message. Messages of RFC 3489, which have no cookie, and TURN's channel data are not `stun`: nothing marks them. An attribute is there "
+    "where the four bytes of its type and length are in the message.",
     (
         flag("stun", "A message of STUN.", wireshark="stun"),
         number("stun.type", 14, "The message type, method and class together: 0x0001 is a Binding request, 0x0101 its success response.", wireshark="stun.type"),

@@ -13,13 +13,13 @@ IDS = (b"abcdefghijkl", bytes(12), b"\xff" * 12)
 def stun(rng: random.Random) -> bytes:
     count = rng.choice((0, 1, 2, 3, 3, 5, 17, 63, 64, 65))
     attributes = b"".join(_attribute(rng) for _ in range(count))
-    length = len(attributes) + rng.choice((0, 0, 0, 0, 0, 0, 0, 1, -1, 4, -4, rng.randint(-30, 60000)))
+    length = len(attributes) + rng.choice((*[0] * 20, 1, -1, 4, -4, rng.randint(-30, 60000)))
     kind = rng.choice((*TYPES, rng.randrange(1 << 14), rng.choice((0x4000, 0x8001, 0xC001))))
     cookie = rng.choice((b"\x21\x12\xa4\x42",) * 12 + (b"\x21\x12\xa4\x43", bytes(4), b"\x21\x12\x21\x12"))
     message = kind.to_bytes(2, "big") + (length & 0xFFFF).to_bytes(2, "big") + cookie + rng.choice(IDS) + attributes
-    frame = rng.choice((b"", b"", b"", len(message).to_bytes(2, "big"), b"\x21\x12", b"\x00"))
-    whole = frame + message + rng.choice((b"", b"", b"", b"\x00", rng.randbytes(30), message[:60]))
-    return whole[: rng.choice((len(whole), len(whole), len(whole), rng.randint(0, len(whole)), rng.randint(0, 40)))][:2900]
+    frame = rng.choice((*[b""] * 6, len(message).to_bytes(2, "big"), b"\x21\x12", b"\x00"))
+    whole = frame + message + rng.choice((*[b""] * 8, b"\x00", rng.randbytes(30), message[:60]))
+    return whole[: rng.choice((*[len(whole)] * 7, rng.randint(0, len(whole)), rng.randint(0, 40)))][:2900]
 
 
 def _attribute(rng: random.Random) -> bytes:
