@@ -207,8 +207,12 @@ def _term(alternative: Alternative, given: Alternative, scene: Scene) -> Term | 
             matches.append(replace(answer[0], negated=not answer[0].negated))
         else:
             absent.append(answer)
-    if payload and scene.packets is not PacketClass.IP6_ODD:
-        matches += implied(conjunction(payload)).matches()
+    if payload:
+        told = implied(conjunction(payload))
+        if told.protocols == frozenset():
+            return None
+        if scene.packets is not PacketClass.IP6_ODD:
+            matches += told.matches()
     for one in list(absent):
         if len(one) == 1 and _is_there(one[0], matches):
             absent.remove(one)

@@ -118,7 +118,7 @@ def test_header_tests_are_native_and_cheap_ones_come_first() -> None:
 def test_payload_stands_behind_what_is_native() -> None:
     stage = only_rule('block "x" when udp.dstport == 5060 and udp.payload contains "sipvicious"')
     (term,) = stage.terms
-    assert [match.left for match in term.matches] == ["udp dport"]
+    assert [match.left for match in term.matches] == ["udp dport", "@ih,0,8 & 0x0"]
     assert term.payload is not None
     assert any(reason.startswith("payload: ") for reason in stage.reasons)
 

@@ -88,8 +88,36 @@ def test_large_sets_are_loaded_in_bulk() -> None:
 
 
 def test_equal_payload_predicates_share_a_program() -> None:
-    generation = rendered('log "a" when udp.dstport == 1 and payload contains "x"\nlog "b" when udp.dstport == 2 and payload contains "x"')
+    """At local output, where no evaluator may be asked."""
+    rules = 'log "a" when udp.dstport == 1 and payload contains "x"\nlog "b" when udp.dstport == 2 and payload contains "x"'
+    generation = rendered(f"hook output\n{rules}")
     assert len({match.program.name for match in generation.matches if match.chain.endswith(("ip4.0", "ip6.0"))}) == 1
+
+
+def test_one_program_evaluates_all_payload_rules() -> None:
+    generation = rendered(
+        'block "a" when udp.dstport == 1 and payload contains "x"\nallow "b" when ip.ttl == 5\nlog "c" when tcp.payload contains "y"'
+    )
+    evaluating = [match for match in generation.matches if match.program is not None and match.program.name == "payload0"]
+    assert {match.chain for match in evaluating} == {"acme.r3.ip4.evaluate", "acme.r3.ip6.evaluate", "acme.r3.ip6.odd.evaluate"}
+    assert lines(generation, "ip4")[1:] == [
+        'udp dport == 1 goto acme.r3.ip4.evaluate comment "what payload rules may concern"',
+        'meta l4proto == 6 @ih,0,8 & 0x0 == 0x0 goto acme.r3.ip4.evaluate comment "what payload rules may concern"',
+        "goto acme.r3.ip4.rest",
+    ]
+    assert lines(generation, "ip4.rest") == ['ip ttl == 5 goto acme.r3.rule1 comment "b"', "goto acme.r3.default"]
+    assert lines(generation, "ip4.hit") == [
+        'jump acme.r3.ip4.hit.0 comment "a"',
+        'ip ttl == 5 goto acme.r3.rule1 comment "b"',
+        'jump acme.r3.ip4.hit.2 comment "c"',
+        "goto acme.r3.default",
+    ]
+
+
+def test_a_payload_rule_alone_has_a_program_of_its_own() -> None:
+    generation = rendered('block "a" when payload contains "x"')
+    assert len(generation.programs) == 1
+    assert not any("evaluate" in match.chain for match in generation.matches)
 
 
 def test_program_lines_name_the_rule() -> None:
