@@ -55,7 +55,8 @@ def test_responses() -> None:
 
 @pytest.mark.parametrize("line", [
     b"get", b"get ", b" get k", b"GET k", b"get k\tj", b"get k\x7f", b"gat k", b"set k 0 0", b"set k 0 0 x", b"set k 0 0 5 yes",
-    b"cas k 0 0 5", b"incr k", b"incr k -1", b"touch k", b"version 1", b"VALUE k 0", b"STAT", b"END 1", b"ERROR", b"OK", b"quit", b"", b"ms k",
+    b"cas k 0 0 5", b"incr k", b"incr k -1", b"touch k", b"version 1", b"VALUE k 0", b"STAT", b"END 1", b"ERROR", b"OK", b"quit", b"",
+    b"ms k",
 ])  # fmt: skip
 def test_what_is_no_line_of_it(line: bytes) -> None:
     assert tcp(line + b"\r\n") is None
