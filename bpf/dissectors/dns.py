@@ -424,7 +424,7 @@ DNS: Final[Mapping[str, Place]] = MappingProxyType(
         "dns.tc": BitsOf(_MESSAGE, 22, 1),
         "dns.rd": BitsOf(_MESSAGE, 23, 1),
         "dns.ra": BitsOf(_RESPONSE, 24, 1),
-        "dns.ad": BitsOf(_RESPONSE, 26, 1),
+        "dns.ad": BitsOf(_MESSAGE, 26, 1),
         "dns.cd": BitsOf(_MESSAGE, 27, 1),
         "dns.rcode": BitsOf(_RESPONSE, 28, 4),
         "dns.count.queries": BitsOf(_COUNTS, 32, 16),

@@ -63,11 +63,12 @@ def dissect_dns(packet: Packet) -> Mapping[str, Value] | None:
         "dns.opcode": opcode,
         "dns.tc": is_truncated,
         "dns.rd": bool(flags & 0x0100),
+        "dns.ad": bool(flags & 0x0020),
         "dns.cd": bool(flags & 0x0010),
         "dns.count.add_rr": counts[3],
     }
     if is_response:
-        values["dns.aa"], values["dns.ra"], values["dns.ad"] = bool(flags & 0x0400), bool(flags & 0x0080), bool(flags & 0x0020)
+        values["dns.aa"], values["dns.ra"] = bool(flags & 0x0400), bool(flags & 0x0080)
         values["dns.rcode"] = flags & 15
     sections = ("zones", "prerequisites", "updates") if opcode == _UPDATE else ("queries", "answers", "auth_rr")
     values.update({f"dns.count.{section}": count for section, count in zip(sections, counts, strict=False)})

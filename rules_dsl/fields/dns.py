@@ -53,7 +53,7 @@ DNS: Final = Protocol(
         flag("dns.tc", "The bit TC: the message is truncated, and the client shall come back over TCP.", aliases=("dns.flags.truncated",), wireshark="dns.flags.truncated"),
         flag("dns.rd", "The bit RD: recursion is desired.", aliases=("dns.flags.recdesired",), wireshark="dns.flags.recdesired"),
         flag("dns.ra", "A response with the bit RA: recursion is available.", aliases=("dns.flags.recavail",), wireshark="dns.flags.recavail"),
-        flag("dns.ad", "A response with the bit AD: the server has authenticated the data.", aliases=("dns.flags.authenticated",), wireshark="dns.flags.authenticated"),
+        flag("dns.ad", "The bit AD: the server has authenticated the data, or the client would know it (RFC 6840).", aliases=("dns.flags.authenticated",), wireshark="dns.flags.authenticated"),
         flag("dns.cd", "The bit CD: checking is disabled.", aliases=("dns.flags.checkdisable",), wireshark="dns.flags.checkdisable"),
         number("dns.count.queries", 16, "The header's count of questions; absent in updates.", wireshark="dns.count.queries"),
         number("dns.count.answers", 16, "The header's count of records in the answer section; absent in updates.", wireshark="dns.count.answers"),

@@ -45,6 +45,7 @@ def test_a_query() -> None:
         "dns.opcode": 0,
         "dns.tc": False,
         "dns.rd": True,
+        "dns.ad": False,
         "dns.cd": False,
         "dns.count.queries": 1,
         "dns.count.answers": 0,
