@@ -7,16 +7,16 @@ is all but the local output."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, assert_never
 
 from bpf.assembler import Assembler
 from bpf.codegen import frame_of, generate
 from bpf.dissectors.model import DomainName, Each
 from bpf.image import FunctionKind, MapKind, MapSpec, ProgramImage
-from bpf.ir import At, Function, MapName, Value
+from bpf.ir import At, Function, Label, MapName, Value
 from bpf.isa import Alu, Condition, Helper
 from bpf.lower import PART_WEIGHT, Lowering, assembled
 from bpf.lower_bytes import fold_of
@@ -25,10 +25,12 @@ from bpf.pattern_set import BytesTest, pattern_set
 from bpf.refusal import LoweringError, refusal
 from bpf.simplify import simplify
 from bpf.slices import pack_slice, take_slice
-from bpf.sweep import SWEEP, TELL, Told, sweep, tell
+from bpf.sweep import LOWEST_BIT, SWEEP, TELL, Told, sweep, tell
 from bpf.tables import LARGEST, SetRun, Tables
 from rules_dsl.expression import (
+    And,
     CompareBytes,
+    Const,
     Contains,
     Expression,
     FieldValue,
@@ -169,7 +171,8 @@ def _evaluator(name: str, members: Sequence[Member], source: str) -> Evaluator:
         place += (len(group) + 63) // 64 * 8
     lowering.told = told
     lowering.searches |= {SWEEP: sweep, TELL: partial(tell, record_size=size, most_entries=most_entries)}
-    parts = [_part(lowering, first, chunk, ended, any_held, matched) for first, chunk in _chunks(lowering, members, predicates)]
+    places = _Places(ended, any_held, matched)
+    parts = [_part(lowering, chunk, places) for chunk in _chunks(lowering, list(_steps(members, predicates, told)))]
 
     program = Function(name, FunctionKind.PROGRAM, 1)
     yes, no = program.label(), program.label()
@@ -189,44 +192,153 @@ def _evaluator(name: str, members: Sequence[Member], source: str) -> Evaluator:
     return Evaluator(image, tuple(member.name for member in members), record, ended, matched)
 
 
-def _chunks(
-    lowering: Lowering, members: Sequence[Member], predicates: Sequence[Expression]
-) -> list[tuple[int, list[tuple[Member, Expression]]]]:
-    """The members in runs that are not too much for a function, each with the number of its first."""
-    chunks: list[tuple[int, list[tuple[Member, Expression]]]] = []
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Of the results in the record, in bytes."""
+
+    ended: int
+    any_held: int
+    matched: int
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    """A member by itself."""
+
+    number: int
+    member: Member
+    predicate: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class _Ladder:
+    """Members that follow each other, end the evaluation, and differ in one told test alone, whose bits follow each other too: 64 of
+    them are asked at a time."""
+
+    number: int
+    """Of the first."""
+    members: tuple[Member, ...]
+    common: Expression
+    told: Told
+    """Of the first."""
+
+
+_Step = _One | _Ladder
+
+_FEWEST_ON_LADDER: Final = 4
+
+
+def _steps(members: Sequence[Member], predicates: Sequence[Expression], told: Mapping[Test, Told]) -> Iterator[_Step]:
+    number = 0
+    rungs = [_rung(member, predicate, told) for member, predicate in zip(members, predicates, strict=True)]
+    while number < len(members):
+        end, rung = number + 1, rungs[number]
+        while rung is not None and end < len(members) and _follows(rung, rungs[end], end - number):
+            end += 1
+        if rung is not None and end - number >= _FEWEST_ON_LADDER:
+            yield _Ladder(number, tuple(members[number:end]), rung[0], rung[1])
+        else:
+            end = number + 1
+            yield _One(number, members[number], predicates[number])
+        number = end
+
+
+_Rung = tuple[Expression, Told]
+
+
+def _rung(member: Member, predicate: Expression, told: Mapping[Test, Told]) -> _Rung | None:
+    """What the predicate asks besides one told test, and that test."""
+    if not member.ends:
+        return None
+    items = predicate.items if isinstance(predicate, And) else (predicate,)
+    asked = [item for item in items if isinstance(item, Test) and item in told]
+    if len(asked) != 1:
+        return None
+    rest = tuple(item for item in items if item is not asked[0])
+    common: Expression = Const(True) if not rest else rest[0] if len(rest) == 1 else And(rest)
+    return common, told[asked[0]]
+
+
+def _follows(first: _Rung, other: _Rung | None, distance: int) -> bool:
+    return (
+        other is not None
+        and (other[1].sweep, other[1].bit) == (first[1].sweep, first[1].bit + distance)
+        and (other[0] is first[0] or other[0] == first[0])
+    )
+
+
+def _chunks(lowering: Lowering, steps: Sequence[_Step]) -> list[list[_Step]]:
+    """The steps in runs that are not too much for a function."""
+    chunks: list[list[_Step]] = []
     room = 0
-    for number, (member, predicate) in enumerate(zip(members, predicates, strict=True)):
-        weight = min(lowering.weight(predicate), PART_WEIGHT) + 1
+    for step in steps:
+        weight = min(lowering.weight(step.predicate if isinstance(step, _One) else step.common), PART_WEIGHT) + 1
         if weight > room:
-            chunks.append((number, []))
+            chunks.append([])
             room = PART_WEIGHT + 1
-        chunks[-1][1].append((member, predicate))
+        chunks[-1].append(step)
         room -= weight
     return chunks
 
 
-def _part(lowering: Lowering, first: int, chunk: Sequence[tuple[Member, Expression]], ended: int, any_held: int, matched: int) -> Function:
+def _part(lowering: Lowering, steps: Sequence[_Step], places: _Places) -> Function:
     """A function that evaluates some members, and returns 1 where one ended it."""
     code, work = lowering.begin_part()
-    record = code.parameters[1]
-    for number, (member, predicate) in enumerate(chunk, first):
-        lowering.name = member.name
-        yes, no = code.label(), code.label()
-        lowering.lower(work, predicate, yes, no)
-        known = work.known
-        code.place(yes)
-        if member.ends:
-            code.store(8, record, ended, number + 1)
-            code.give(1)
-        else:
-            place = matched + number // 8
-            code.store(1, record, place, code.alu(Alu.OR, code.load(1, record, place), 1 << number % 8))
-            code.store(8, record, any_held, 1)
+    for step in steps:
+        no = code.label()
+        match step:
+            case _One():
+                _evaluate_one(lowering, work, step, places, no)
+            case _Ladder():
+                _evaluate_ladder(lowering, work, step, places, no)
+            case _:
+                assert_never(step)
         code.place(no)
-        work.known = known
     code.give(0)
     code.drop_unreachable()
     return code
+
+
+def _evaluate_one(lowering: Lowering, work: Work, step: _One, places: _Places, no: Label) -> None:
+    code, yes = work.code, work.code.label()
+    record = code.parameters[1]
+    lowering.name = step.member.name
+    lowering.lower(work, step.predicate, yes, no)
+    code.place(yes)
+    if step.member.ends:
+        code.store(8, record, places.ended, step.number + 1)
+        code.give(1)
+        return
+    place = places.matched + step.number // 8
+    code.store(1, record, place, code.alu(Alu.OR, code.load(1, record, place), 1 << step.number % 8))
+    code.store(8, record, places.any_held, 1)
+
+
+def _evaluate_ladder(lowering: Lowering, work: Work, step: _Ladder, places: _Places, no: Label) -> None:
+    code, yes, found = work.code, work.code.label(), work.code.label()
+    record = code.parameters[1]
+    lowering.name = step.members[0].name
+    lowering.lower(work, step.common, yes, no)
+    code.place(yes)
+    code.line(f"{step.members[0].name} ... {step.members[-1].name}")
+    step.told.find(work)
+    first, end = step.told.bit, step.told.bit + len(step.members)
+    bits, number = code.value(), code.value()
+    for word in range(first // 64, (end + 63) // 64):
+        code.load_to(bits, 8, record, word * 8)
+        if low := max(first - word * 64, 0):
+            code.update(Alu.RSH, bits, low)
+            code.update(Alu.LSH, bits, low)
+        if high := max(word * 64 + 64 - end, 0):
+            code.update(Alu.LSH, bits, high)
+            code.update(Alu.RSH, bits, high)
+        code.set(number, word * 64 - first + step.number + 1)
+        code.branch(Condition.NE, bits, 0, found)
+    code.jump(no)
+    code.place(found)
+    code.update(Alu.ADD, number, code.call(LOWEST_BIT, work.context, bits))
+    code.store(8, record, places.ended, number)
+    code.give(1)
 
 
 # -- tests that automata tell ------------------------------------------------------------------------------------------

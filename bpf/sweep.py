@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bpf.image import FunctionKind
-from bpf.ir import At, Function, FunctionName, Label
+from bpf.ir import At, Function, FunctionName, Label, Routine
 from bpf.isa import Alu, Condition, Helper
 from bpf.lower_facts import Work
 from bpf.search import WINDOW
@@ -31,15 +31,40 @@ class Told:
     bit: int
 
     def lower(self, work: Work, yes: Label, no: Label) -> None:
+        code = work.code
+        self.find(work)
+        word = code.load(8, code.parameters[1], self.bit // 64 * 8)
+        code.update(Alu.RSH, word, self.bit % 64)
+        code.update(Alu.AND, word, 1)
+        code.branch(Condition.NE, word, 0, yes)
+        code.jump(no)
+
+    def find(self, work: Work) -> None:
+        """Runs the sweep, unless that has been done."""
         code, swept = work.code, work.code.label()
         context, record, *_ = code.parameters
         code.branch(Condition.NE, code.load(8, record, self.home), 0, swept)
         code.call(self.sweep, context, record, 0, 0)
         code.place(swept)
-        word = code.load(1, record, self.bit // 8)
-        code.update(Alu.AND, word, 1 << self.bit % 8)
-        code.branch(Condition.NE, word, 0, yes)
-        code.jump(no)
+
+
+def _lowest_bit(tables: Tables) -> tuple[Function, ...]:
+    """`lowest_bit(context, number)`: the place of the lowest bit that is set in a number that is not 0."""
+    code = Function("lowest_bit", FunctionKind.GLOBAL_SUBPROGRAM, 4)
+    _, number, *_ = code.parameters
+    place = code.copy(0)
+    for width in (32, 16, 8, 4, 2, 1):
+        within = code.label()
+        low = code.alu(Alu.LSH, number, 64 - width)
+        code.branch(Condition.NE, low, 0, within)
+        code.update(Alu.ADD, place, width)
+        code.update(Alu.RSH, number, width)
+        code.place(within)
+    code.give(place)
+    return (code,)
+
+
+LOWEST_BIT: Final = Routine("lowest_bit", _lowest_bit)
 
 
 class _State:

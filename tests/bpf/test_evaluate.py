@@ -1,0 +1,177 @@
+"""The evaluator of many rules = the reference: which rule ends the evaluation, which others hold, and what the asking programs say.
+
+`MANTLET_PAIRS` is the number of rule-packet pairs of the long run."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import pytest
+from generators.expressions import Expressions
+from generators.packets import carrying, packet
+
+from bpf import load
+from bpf.evaluate import Evaluator, Member, compile_evaluators
+from bpf.program import Program, shared_maps
+from rules_dsl import parse_expression
+from rules_dsl.expression import And, CompareBytes, Contains, FieldValue, Order
+from rules_dsl.fields import FIELDS, PROTOCOLS
+from rules_dsl.packet import Packet, Place
+from rules_dsl.reference import holds, values_of
+
+LONGEST = 3300
+"""Bytes of a packet that BPF_PROG_TEST_RUN takes, with room for its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an evaluation found."""
+
+    ended: int | None
+    held: tuple[int, ...]
+
+
+@contextmanager
+def one_cpu() -> Iterator[None]:
+    """The record is a CPU's own."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def running(evaluator: Evaluator, members: Sequence[Member]) -> Iterator[tuple[Program, list[Program], dict[int, Program], Program]]:
+    """The evaluator, and the programs that ask: the digits, who held, and whether any ended."""
+    digits = [evaluator.digit(bit) for bit in range(max(len(members) - 1, 1).bit_length())]
+    held = {number: evaluator.held(number) for number, member in enumerate(members) if not member.ends}
+    images = [evaluator.image, *digits, *held.values()]
+    with ExitStack() as stack, one_cpu():
+        shared = stack.enter_context(shared_maps(images))
+        loaded = [stack.enter_context(load(image, shared)) for image in images]
+        any_ended = stack.enter_context(load(evaluator.ended_among(0, len(members)), shared))
+        yield loaded[0], loaded[1 : 1 + len(digits)], dict(zip(held, loaded[1 + len(digits) :], strict=True)), any_ended
+
+
+def wanted(members: Sequence[Member], one: Packet) -> Found:
+    held = []
+    for number, member in enumerate(members):
+        if holds(member.predicate, one):
+            if member.ends:
+                return Found(number, tuple(held))
+            held.append(number)
+    return Found(None, tuple(held))
+
+
+def differences(members: Sequence[Member], packets: Sequence[Packet]) -> tuple[list[str], set[int | None]]:
+    (evaluator,) = compile_evaluators("test", members)
+    differing, ended = [], set()
+    with running(evaluator, members) as (program, digits, held, any_ended):
+        for one in packets:
+            right = wanted(members, one)
+            ended.add(right.ended)
+            returned = program.run(one.data)
+            number = sum(digit.run(one.data) << bit for bit, digit in enumerate(digits)) if any_ended.run(one.data) else None
+            found = Found(number, tuple(number for number, asking in held.items() if asking.run(one.data)))
+            if found != right or returned != (right != Found(None, ())):
+                differing.append(f"reference {right}, kernel {found} ({returned}): {one.data.hex()}")
+    return differing, ended
+
+
+def packets_of(rng: random.Random, count: int) -> list[Packet]:
+    """Whole packets, most of them with messages of protocols."""
+    names = list(PROTOCOLS)
+    found: list[Packet] = []
+    while len(found) < count:
+        data = carrying(rng, rng.choice(names)) if rng.random() < 0.7 else packet(rng, longest=LONGEST)
+        if len(data) <= LONGEST and len((one := Packet(data, Place("eth0"))).data) == len(data):
+            found.append(one)
+    return found
+
+
+def random_members(rng: random.Random, packets: Sequence[Packet], count: int) -> list[Member]:
+    """Rules of every kind, and runs of rules that differ in one text."""
+    source = Expressions(rng, place=False, ebpf_only=True, near=packets)
+    texts = [field for field in FIELDS.values() if field in source.fields and field.type.value == "bytes" and not field.keyed]
+    members: list[Member] = []
+    while len(members) < count:
+        if rng.random() < 0.5:
+            members.append(Member(f"r{len(members)}", And((source.test(), source.expression(2))), rng.random() < 0.7))
+            continue
+        operand, common = FieldValue(rng.choice(texts)), source.test()
+        whole, alone, ends = rng.random() < 0.5, rng.random() < 0.5, rng.random() < 0.9
+        for _ in range(rng.choice((2, 4, 10, 70))):
+            values = [value for value in values_of(operand, rng.choice(packets)) if isinstance(value, bytes)] or [rng.randbytes(3)]
+            value = rng.choice(values)
+            at = rng.randint(0, len(value))
+            text = value if whole else value[at : at + rng.choice((1, 2, 5))]
+            test = CompareBytes(operand, Order.EQ, text) if whole else Contains(operand, (text,))
+            members.append(Member(f"r{len(members)}", test if alone else And((common, test)), ends))
+    return members[:count]
+
+
+def compare(count: int, seed: int) -> int:
+    """How many different members ended an evaluation."""
+    rng = random.Random(seed)
+    seen: set[int | None] = set()
+    while count > 0:
+        packets = packets_of(rng, 300)
+        members = random_members(rng, packets, rng.choice((2, 10, 60, 200)))
+        differing, ended = differences(members, packets)
+        assert not differing, f"{len(differing)} differences\n" + "\n".join(differing[:3])
+        seen |= ended
+        count -= len(packets) * len(members)
+    return len(seen)
+
+
+def test_the_evaluator_finds_what_the_reference_finds() -> None:
+    assert compare(150_000, seed=11) > 10
+
+
+@pytest.mark.long
+def test_the_evaluator_finds_what_the_reference_finds_in_millions_of_pairs() -> None:
+    assert compare(int(os.environ.get("MANTLET_PAIRS", "1000000")) * 10, seed=random.SystemRandom().randrange(1 << 32))
+
+
+def ladder(count: int) -> list[Member]:
+    return [Member(f"r{n}", parse_expression(f'udp.payload contains "pattern{n:05d}."'), True) for n in range(count)]
+
+
+def datagram(payload: bytes) -> Packet:
+    udp = (5353).to_bytes(2, "big") * 2 + (8 + len(payload)).to_bytes(2, "big") + bytes(2) + payload
+    return Packet(
+        bytes.fromhex("4500") + (20 + len(udp)).to_bytes(2, "big") + bytes.fromhex("0000000040110000") + bytes(8) + udp, Place("eth0")
+    )
+
+
+@pytest.mark.parametrize("count", [3, 4, 63, 64, 65, 200])
+def test_each_rung_of_a_ladder_is_found(count: int) -> None:
+    packets = [datagram(b"..pattern%05d.." % n) for n in range(count)]
+    differing, ended = differences(ladder(count), [*packets, datagram(b"pattern"), datagram(b"")])
+    assert not differing
+    assert ended == {*range(count), None}
+
+
+def test_the_first_of_several_patterns_wins() -> None:
+    differing, ended = differences(ladder(100), [datagram(b"pattern00090.pattern00017.pattern00055.")])
+    assert not differing
+    assert ended == {17}
+
+
+def test_a_thousand_rules_are_as_much_code_as_ten() -> None:
+    few, many = (compile_evaluators("test", ladder(count))[0].image.slots for count in (10, 1000))
+    assert many < 2 * few
+
+
+def test_many_rules_are_divided() -> None:
+    evaluators = compile_evaluators("test", ladder(2500))
+    assert [len(each.names) for each in evaluators] == [1024, 1024, 452]
+    with ExitStack() as stack:
+        for each in evaluators:
+            stack.enter_context(load(each.image, stack.enter_context(shared_maps([each.image]))))
