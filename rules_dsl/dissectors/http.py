@@ -63,6 +63,7 @@ def _status_line(block: HeaderBlock, message: bytes) -> dict[str, Value] | None:
     if found is None:
         return None
     return {
+        "http.request": False,
         "http.response": True,
         "http.version": found["version"],
         "http.response.version": found["version"],
@@ -75,12 +76,13 @@ def _request_line(block: HeaderBlock, message: bytes) -> dict[str, Value] | None
     line = block.start_line
     if line is None:
         cut = _CUT_REQUEST.fullmatch(message) or _CUT_CONNECT.fullmatch(message)
-        return None if cut is None else {"http.request": True, "http.method": cut["method"]}
+        return None if cut is None else {"http.request": True, "http.response": False, "http.method": cut["method"]}
     found = _REQUEST.fullmatch(line)
     if found is None:
         return None
     return {
         "http.request": True,
+        "http.response": False,
         "http.method": found["method"],
         "http.uri": found["target"],
         "http.version": found["version"],

@@ -25,7 +25,7 @@ def dissect_ssdp(packet: Packet) -> Mapping[str, Value] | None:
     request, response = _REQUEST.fullmatch(block.start_line), _RESPONSE.fullmatch(block.start_line)
     values: dict[str, Value] = {f"ssdp.{name.replace('-', '_')}": block.first(name.encode()) for name in _LINES}
     if request:
-        values["ssdp.method"] = request[1]
+        values |= {"ssdp.response": False, "ssdp.method": request[1]}
     elif response:
         values |= {"ssdp.response": True, "ssdp.code": int(response[1])}
     else:
