@@ -19,13 +19,13 @@ TLS: Final = Protocol(
     "length are in the record and in the packet, the type is 0 to 6, 8, 11 to 16 or 20 to 25, and the record has room for the length; "
     "a ClientHello, a Certificate or a CertificateRequest may go on in further records, its length being at most 131072; "
     "a HelloRequest is the last of its record. (What is encrypted has no such form, but for rare chances; it is still a record.) "
-    "The records and messages of a segment are counted together as they stand: what stands behind the 32nd is not looked at, and of the records the fields have the first 16. The hello is the "
+    "The records and messages of a segment are counted together as they stand: what stands behind the 32nd is not looked at, and of the records the fields have the first 64. The hello is the "
     "first ClientHello or ServerHello; bytes behind its length, its record's or the packet's end are not there. Of its extensions the first 64 are looked at.",
     (
         flag("tls", "A segment that begins with a record of TLS or SSL 3.0. A segment in which only the rest of an earlier record stands has no mark of its own.", wireshark="tls.record"),
-        number("tls.record.type", 8, "The content type of each record: 20 change cipher spec, 21 alert, 22 handshake, 23 application data, 24 heartbeat.", aliases=("tls.record.content_type",), multiple=True, wireshark="tls.record.content_type"),
-        number("tls.record.version", 16, "The version of each record: 0x0300 SSL 3.0, 0x0301 TLS 1.0, 0x0303 TLS 1.2 and 1.3.", multiple=True, wireshark="tls.record.version"),
-        number("tls.record.length", 16, "The length of each record, without its header of 5 bytes.", multiple=True, wireshark="tls.record.length"),
+        number("tls.record.type", 8, "The content type of each record: 20 change cipher spec, 21 alert, 22 handshake, 23 application data, 24 heartbeat.", aliases=("tls.record.content_type",), multiple=True, bound=64, wireshark="tls.record.content_type"),
+        number("tls.record.version", 16, "The version of each record: 0x0300 SSL 3.0, 0x0301 TLS 1.0, 0x0303 TLS 1.2 and 1.3.", multiple=True, bound=64, wireshark="tls.record.version"),
+        number("tls.record.length", 16, "The length of each record, without its header of 5 bytes.", multiple=True, bound=64, wireshark="tls.record.length"),
         flag("tls.truncated", "A record goes on beyond the packet, a handshake message beyond its record or the packet, or a record of type 22 has less than 4 bytes: what stands behind that is absent."),
         number("tls.handshake.type", 8, "The type of each handshake message: 1 ClientHello, 2 ServerHello, 11 Certificate, 14 ServerHelloDone, 16 ClientKeyExchange; absent where there is none or all are encrypted.", multiple=True, wireshark="tls.handshake.type"),
         number("tls.handshake.length", 24, "The length of each handshake message, without its 4 bytes of type and length.", multiple=True, wireshark="tls.handshake.length"),

@@ -13,6 +13,9 @@ _PROTOCOLS = (b"h2", b"http/1.1", b"dot", b"\x0a\x0a", b"")
 def tls(rng: random.Random) -> bytes:
     count = rng.choice((1, 1, 1, 2, 3, rng.randrange(24)))
     segment = b"".join(_record(rng) for _ in range(count))
+    if rng.random() < 0.4:
+        hello = _message(rng, rng.choice((1, 1, 1, 2)))
+        segment = rng.choice((b"\x16\x03\x01", b"\x14\x03\x03\x00\x01\x01\x16\x03\x03")) + len(hello).to_bytes(2, "big") + hello + segment
     if rng.random() < 0.05:
         segment = bytes(rng.choice((0, 0xFF))) + rng.choice(
             (bytes(60), b"\xff" * 60, b"\x16\x03\x03" * 20, b"\x80\x2e\x01\x03\x01" + bytes(41))
@@ -67,10 +70,10 @@ def _message(rng: random.Random, kind: int) -> bytes:
 
 
 def _hello(rng: random.Random, *, is_client: bool) -> bytes:
-    session_id = rng.randbytes(rng.choice((0, 32, 32, 8, 33, rng.randrange(256)))) if rng.random() < 0.5 else bytes(32)
+    session_id = rng.choice((b"", bytes(32), bytes(32), bytes(8), rng.randbytes(32), bytes(rng.choice((33, rng.randrange(256))))))
     hello = rng.choice(_VERSIONS).to_bytes(2, "big") + rng.randbytes(32) + bytes([len(session_id)]) + session_id
     if is_client:
-        suites = [rng.choice(_SUITES) for _ in range(rng.choice((0, 1, 2, 5, 17, 40, 127, 128, 129, 200)))]
+        suites = [rng.choice(_SUITES) for _ in range(rng.choice((0, 1, 2, 2, 5, 5, 17, rng.choice((40, 127, 128, 129, 200)))))]
         data = b"".join(suite.to_bytes(2, "big") for suite in suites) + rng.choice((b"", b"", b"", b"\x13"))
         hello += _vector(rng, data, 2) + _vector(rng, rng.choice((b"\x00", b"\x00", b"\x01\x00", b"")), 1)
     else:
@@ -86,11 +89,11 @@ def _hello(rng: random.Random, *, is_client: bool) -> bytes:
 
 
 def _extension(rng: random.Random, *, is_client: bool) -> bytes:
-    kind = rng.choice((0, 0, 16, 16, 43, 43, 10, 13, 51, 65037, 23, 0x0A0A))
+    kind = rng.choice((0, 0, 0, 16, 16, 43, 43, 10, 13, 51, 65037, 0x0A0A))
     match kind:
         case 0:
             data = _vector(rng, bytes([rng.choice((0, 0, 0, 0, 1))]) + _vector(rng, rng.choice(_HOSTS), 2), 2)
-            data = rng.choice((data, data, data, b"", data[: rng.randrange(len(data))]))
+            data = rng.choice((data, data, data, data, b"", data[: rng.randrange(len(data))]))
         case 16:
             count = rng.choice((1, 1, 2, 3, rng.randrange(20)))
             data = _vector(rng, b"".join(_vector(rng, rng.choice(_PROTOCOLS[: rng.choice((3, 5))]), 1) for _ in range(count)), 2)
