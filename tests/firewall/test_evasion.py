@@ -74,6 +74,21 @@ def gre(packet: bytes) -> bytes:
 
 INSIDE = v4(17, udp(b"evil"), source="10.1.1.1")
 VXLAN = struct.pack("!HHHH", 4000, 4789, 8 + 8 + 14 + len(INSIDE), 0) + b"\x08\0\0\0\0\0\x2a\0" + bytes(12) + b"\x08\0" + INSIDE
+
+
+def client_hello(name: bytes) -> bytes:
+    """A record; its extensions are 1,200 bytes of padding and then the server's name."""
+    server_name = b"\0\0" + struct.pack("!HHBH", len(name) + 5, len(name) + 3, 0, len(name)) + name
+    extensions = b"\0\x15\x04\xb0" + bytes(1200) + server_name
+    hello = b"\x03\x03" + bytes(32) + b"\0\0\x02\x13\x01\x01\0" + struct.pack("!H", len(extensions)) + extensions
+    return b"\x16\x03\x01" + struct.pack("!H", len(hello) + 4) + b"\x01" + len(hello).to_bytes(3, "big") + hello
+
+
+HELLO = client_hello(b"evil.example")
+REQUEST = b"GET / HTTP/1.1\r\nHost: good.example\r\nUser-Agent: evil\r\n\r\n"
+QUERY = struct.pack("!HHHHHH", 0x1234, 0x0100, 1, 0, 0, 0) + b"\x04evil\x07example\0\0\x01\0\x01"
+ANSWER = QUERY[:2] + b"\x81\x80\0\x01\0\x01\0\0\0\0" + QUERY[12:]
+"""Without its one record."""
 UNREACHABLE = b"\x03\x01\0\0" + bytes(4) + INSIDE[:28]
 
 SEEN: dict[str, Seen] = {
@@ -131,6 +146,11 @@ SEEN: dict[str, Seen] = {
         ("ip.proto in {135 139}", 'payload contains "evil"'),
         ("udp", "udp.dstport == 53"),
     ),
+    "In IPv4 no header is walked: behind an authentication header, protocol 51, there are no ports.": Seen(
+        (v4(51, bytes([17, 4, 0, 0]) + bytes(20) + udp(b"evil")),),
+        ("ip.proto == 51", 'payload contains "evil"'),
+        ("udp", "udp.dstport == 53"),
+    ),
     "Where the packet ends within its extension headers, `ip.proto` is absent.": Seen(
         (v6(60, options_header(60) + b"\x11"), v6(60, options_header(43) + b"\x11\0\0")),
         ("ip.version == 6 and not ip.proto in {0..255}", "ipv6.exthdr == 60"),
@@ -176,6 +196,33 @@ SEEN: dict[str, Seen] = {
         ("tcp.dstport == 80",),
         ('tcp.payload contains "evil"',),
     ),
+    "Of a ClientHello that goes on in the next segment `tls` and `tls.truncated` are true; a `tls.sni` that is not whole is absent.": Seen(
+        (v4(6, tcp(HELLO[:600])), v4(6, tcp(HELLO[:-1]))),
+        ("tls", "tls.truncated", "tls.handshake.type == 1"),
+        ("len(tls.sni) >= 0", 'tls.sni == "evil.example"'),
+    ),
+    "Of an HTTP header block that goes on there `http` and `http.truncated` are true; a line whose end is not there is absent.": Seen(
+        (v4(6, tcp(REQUEST[:-6])),),
+        ("http", "http.truncated", 'http.host == "good.example"'),
+        ("len(http.user_agent) >= 0", 'http.header["user-agent"] == "evil"'),
+    ),
+    "DNS over TCP is a message that begins a segment, its 2 bytes of length first; what is cut off behind is absent.": Seen(
+        (
+            v4(6, tcp(len(QUERY).to_bytes(2, "big") + QUERY)),
+            v4(6, tcp((len(ANSWER) + 16).to_bytes(2, "big") + ANSWER)),
+        ),
+        ("dns", 'dns.qry.name == "evil.example"'),
+    ),
+    "What follows in the next segment is no message by itself: `tls`, `http` and `dns` are false there.": Seen(
+        (v4(6, tcp(HELLO[600:])), v4(6, tcp(REQUEST[-6:])), v4(6, tcp(QUERY))),
+        ("tcp.payload.len > 0",),
+        ("tls", "http", "dns"),
+    ),
+    "A first segment that is too short to show what it begins is none of them either: one byte of a ClientHello is not TLS.": Seen(
+        (v4(6, tcp(HELLO[:1])), v4(6, tcp(HELLO[:4])), v4(6, tcp(REQUEST[:2])), v4(6, tcp(len(QUERY).to_bytes(2, "big")))),
+        ("tcp.payload.len > 0",),
+        ("tls", "tls.truncated", "http", "http.truncated", "dns"),
+    ),
     "A packet may have 65,535 bytes, and is searched to its last.": Seen(
         (v4(6, tcp(bytes(65535 - 44) + b"evil")),),
         ("ip.len == 65535", 'tcp.payload contains "evil"', 'ends_with(tcp.payload, "evil")'),
@@ -194,12 +241,17 @@ SEEN: dict[str, Seen] = {
         (v4(47, gre(INSIDE)), v6(47, gre(INSIDE)), v4(4, INSIDE), v6(4, INSIDE), v4(17, VXLAN)),
         ('payload contains "evil"',),
     ),
+    "Of a tunnel's packet in fragments, the first one shows what it has of the packet inside.": Seen(
+        (v4(4, INSIDE[:24], more=True), v4(47, gre(INSIDE)[:32], more=True)),
+        ("inner.ip.src == 10.1.1.1", "inner.dstport == 53"),
+        ('payload contains "evil"',),
+    ),
     "A tunnel within a tunnel is not looked into: `inner.ip.proto` says that there is one.": Seen(
         (v4(4, v4(47, gre(INSIDE), source="10.2.2.2")), v4(47, gre(v4(47, gre(INSIDE), source="10.2.2.2")))),
         ("inner.ip.src == 10.2.2.2", 'inner.ip.proto == "gre"'),
         ("inner.ip.src == 10.1.1.1", "inner.dstport == 53"),
     ),
-    "The fragments of a tunnel's packet are later fragments outside, and nothing is inside them.": Seen(
+    "Of its later fragments `inner` is false.": Seen(
         (v4(4, INSIDE, offset=100), v4(47, gre(INSIDE), offset=100)),
         ("ip.frag.offset > 0",),
         ("inner", "inner.dstport == 53", 'payload contains "evil"'),
