@@ -166,6 +166,24 @@ def ike(version: int, exchange: int) -> bytes:
     return struct.pack("!QQBBBBII", 0x1122334455667788, 0, 33, version, exchange, 8, 0, 60) + b"\0" * 32
 
 
+def ber(tag: int, *contents: bytes) -> bytes:
+    """An element in BER (X.690), its length below 128 in the short form, else in 4 bytes as Active Directory writes it."""
+    body = b"".join(contents)
+    return bytes([tag]) + (bytes([len(body)]) if len(body) < 128 else b"\x84" + struct.pack("!I", len(body))) + body
+
+
+def cldap(*operations: bytes) -> bytes:
+    """Messages of LDAP (RFC 4511 section 4) in one datagram."""
+    return b"".join(ber(0x30, ber(2, b"\x01"), operation) for operation in operations)
+
+
+def snmp(kind: int) -> bytes:
+    """An SNMP message of version 2c (RFC 1901) with the community `public` and a PDU of that tag, which asks for everything."""
+    numbers = (ber(2, b"\x01"), ber(2, b"\x00"), ber(2, b"\x0a" if kind == 0xA5 else b"\x00"))
+    variable = ber(0x30, ber(6, b"\x2b\x06\x01\x02\x01"), ber(5))
+    return ber(0x30, ber(2, b"\x01"), ber(4, b"public"), ber(kind, *numbers, ber(0x30, variable)))
+
+
 # -- the captures ------------------------------------------------------------------------------------------------------
 
 
@@ -411,6 +429,51 @@ def cloudflare() -> Iterable[bytes]:
     yield tcp(plain, 5060, other, 5060, PSH | ACK, sip("SIP/2.0 200 OK"))
 
 
+def amplification() -> Iterable[bytes]:
+    web, web6, resolver, resolver6, clock = "203.0.113.80", "2001:db8:71::80", "203.0.113.53", "2001:db8:71::53", "203.0.113.123"
+    victim, victim6, open_server, open_server6 = "192.0.2.66", "2001:db8:66::1", "198.51.100.11", "2001:db8:11::1"
+    frame = b"\x00\x01\x00\x00\x00\x01\x00\x00"
+    search = b'M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: "ssdp:discover"\r\nMX: 1\r\nST: ssdp:all\r\n\r\n'
+    ask = ber(4) + ber(10, b"\x00") + ber(10, b"\x00") + ber(2, b"\x00") * 2 + ber(1, b"\x00") + ber(0x87, b"objectclass") + ber(0x30)
+    entry = ber(0x64, ber(4), ber(0x30, ber(0x30, ber(4, b"supportedCapabilities"), ber(0x31, ber(4, b"1.2.840.113556.1.4.800") * 9))))
+    # questions, with the victim's address as their source
+    yield udp(victim, 4444, resolver, 53, dns("big.example", 255, edns=True))  # 1
+    yield udp(victim6, 4444, resolver6, 53, dns("big.example", 255, edns=True))
+    yield udp(victim, 80, clock, 123, b"\x17\x00\x03\x2a\x00\x00\x00\x00")
+    yield udp(victim, 80, clock, 123, b"\x16\x02\x00\x01" + bytes(8))
+    yield udp(victim, 80, web, 1900, search)  # 5
+    yield udp(victim, 80, web, 389, cldap(ber(0x63, ask)))
+    yield udp(victim6, 80, web6, 3389, cldap(ber(0x63, ask)))
+    yield udp(victim, 80, web, 161, snmp(0xA5))
+    yield udp(victim, 80, web, 69, b"\x00\x01startup-config\x00octet\x00")
+    yield udp(victim, 80, web, 11211, frame + b"stats\r\n")  # 10
+    yield udp(victim6, 80, web6, 11211, frame + struct.pack("!BBHBBHIIQ", 0x80, 0x10, 0, 0, 0, 0, 0, 0, 0))
+    yield udp(victim, 80, web, 19, b"\x00")
+    # answers that nobody asked for
+    yield udp(open_server, 53, web, 80, dns("big.example", 255, answer=True, edns=True))
+    yield udp(open_server6, 53, web6, 80, dns("big.example", 16, answer=True))
+    yield udp(open_server, 123, web, 80, b"\xd7\x00\x03\x2a" + struct.pack("!HH", 6, 72) + bytes(432))  # 15
+    yield udp(open_server, 123, web, 80, b"\x16\x82\x00\x01\x06\x15\x00\x00\x00\x00\x00\x14" + b'version="ntpd 4.2.8"')
+    yield udp(open_server, 123, web, 80, b"\x24\x01\x03\xe9" + bytes(44))
+    yield udp(open_server, 1900, web, 80, b"HTTP/1.1 200 OK\r\nST: upnp:rootdevice\r\nSERVER: Linux UPnP/1.0\r\n\r\n")
+    yield udp(open_server, 389, web, 80, cldap(entry, ber(0x65, ber(10, b"\x00"), ber(4), ber(4))))
+    yield udp(open_server6, 389, web6, 80, cldap(ber(0x65, ber(10, b"\x00"), ber(4), ber(4))))  # 20
+    yield udp(open_server, 11211, web, 80, b"\x00\x01\x00\x00\x02\xbc\x00\x00VALUE a 0 1048576\r\n" + b"a" * 300)
+    yield udp(open_server, 19, web, 80, bytes(range(32, 106)))
+    first, later = fragments(udp_datagram(open_server, 389, web, 80, cldap(entry) + bytes(800)), open_server, web, UDP, 600)
+    yield first
+    yield later
+    # honest traffic
+    yield udp("192.0.2.10", 40000, resolver, 53, dns("www.example"))  # 25
+    yield udp("2001:db8:10::1", 40000, resolver6, 53, dns("www.example", 28))
+    yield udp("198.51.100.53", 53, resolver, 40001, dns("www.example", answer=True))
+    yield udp("192.0.2.10", 40002, clock, 123, b"\x23" + bytes(47))
+    yield udp("198.51.100.123", 123, clock, 123, b"\x24\x01\x06\xe9" + bytes(44))
+    yield udp("192.0.2.10", 40003, web, 161, snmp(0xA0))  # 30
+    yield tcp("192.0.2.10", 40004, web, 11211, PSH | ACK, b"stats\r\n")
+    yield udp("192.0.2.10", 40005, web, 443, b"\xc3\x00\x00\x00\x01\x08" + b"\x5a" * 40)
+
+
 CAPTURES: dict[str, Callable[[], Iterable[bytes]]] = {
     "web-server": web_server,
     "sip-provider": sip_provider,
@@ -418,6 +481,7 @@ CAPTURES: dict[str, Callable[[], Iterable[bytes]]] = {
     "game-server": game_server,
     "vpn-edge": vpn_edge,
     "cloudflare": cloudflare,
+    "amplification": amplification,
 }
 """The rule file's name without its ending, and its packets in order."""
 
