@@ -30,7 +30,7 @@ POINTER: Final = 0xC0
 """A length byte from here on begins a pointer of two bytes."""
 LONGEST_LABEL: Final = 63
 
-_STEPS: Final = LONGEST // 2 + POINTERS + 1
+STEPS: Final = LONGEST // 2 + POINTERS + 1
 """Labels, pointers and the root."""
 _WINDOW: Final = 64
 """A dot and the longest label."""
@@ -70,7 +70,7 @@ def _name(tables: Tables) -> tuple[Function, ...]:
     code.store(4, state, _Walk.BEFORE, position)
     for member in (_Walk.POINTERS, _Walk.BYTES, _Walk.LABELS, _Walk.WHOLE):
         code.store(4, state, member, 0)
-    code.helper(Helper.LOOP, _STEPS, FunctionName("dns_name_step"), At(state), 0)
+    code.helper(Helper.LOOP, STEPS, FunctionName("dns_name_step"), At(state), 0)
     code.branch(Condition.EQ, code.load(4, state, _Walk.WHOLE), 0, absent)
     code.branch(Condition.EQ, wanted, LABELS, labels)
     size = code.load(4, state, _Walk.BYTES)
@@ -180,7 +180,7 @@ def search_name(tables: Tables) -> tuple[Function, ...]:
     code.store(4, state, _Run.CLASSES, run)
     code.store(4, state, _Run.FIRST, 1)
     code.branch(Condition.EQ, take, 0, read)
-    code.helper(Helper.LOOP, _STEPS, FunctionName("seek_name_step"), At(state), 0)
+    code.helper(Helper.LOOP, STEPS, FunctionName("seek_name_step"), At(state), 0)
     code.place(read)
     last = code.load(4, state, _Run.STATE)
     code.branch(Condition.GT, last, tables.limit, ended)

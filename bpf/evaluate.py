@@ -13,8 +13,9 @@ from functools import partial
 from typing import Final, assert_never
 
 from bpf.assembler import Assembler
+from bpf.automaton import Fold
 from bpf.codegen import frame_of, generate
-from bpf.dissectors.model import DomainName, Each
+from bpf.dissectors.model import DomainName, Each, Slice
 from bpf.image import FunctionKind, MapKind, MapSpec, ProgramImage
 from bpf.ir import At, Function, Label, MapName, Value
 from bpf.isa import Alu, Condition, Helper
@@ -26,6 +27,7 @@ from bpf.refusal import LoweringError, refusal
 from bpf.simplify import simplify
 from bpf.slices import pack_slice, take_slice
 from bpf.sweep import LOWEST_BIT, SWEEP, TELL, Told, sweep, tell
+from bpf.sweep_name import COPY_NAME, SWEEP_TEXT, TEXT_BYTES, copy_name, sweep_text
 from bpf.tables import LARGEST, SetRun, Tables
 from rules_dsl.expression import (
     And,
@@ -159,7 +161,8 @@ def _evaluator(name: str, members: Sequence[Member], source: str) -> Evaluator:
     any_held = ended + 8
     matched = any_held + 8
     bits = matched + (len(members) + 63) // 64 * 8
-    size = bits + sum((len(group) + 63) // 64 * 8 for group in groups.values())
+    text = bits + sum((len(group) + 63) // 64 * 8 for group in groups.values())
+    size = text + TEXT_BYTES
     record = MapSpec(f"{name}_record", MapKind.PERCPU_ARRAY, value_size=size, shared=True)
     lowering = Lowering(name, Tables(), Record(facts.homes), record_map=record)
     told: dict[Test, Told] = {}
@@ -170,7 +173,12 @@ def _evaluator(name: str, members: Sequence[Member], source: str) -> Evaluator:
         told |= {test: Told(sweeping.name, sweeping.home, place * 8 + number) for number, test in enumerate(group)}
         place += (len(group) + 63) // 64 * 8
     lowering.told = told
-    lowering.searches |= {SWEEP: sweep, TELL: partial(tell, record_size=size, most_entries=most_entries)}
+    lowering.searches |= {
+        SWEEP: sweep,
+        TELL: partial(tell, record_size=size, most_entries=most_entries),
+        COPY_NAME: partial(copy_name, text=text),
+        SWEEP_TEXT: partial(sweep_text, text=text),
+    }
     places = _Places(ended, any_held, matched)
     parts = [_part(lowering, chunk, places) for chunk in _chunks(lowering, list(_steps(members, predicates, told)))]
 
@@ -352,7 +360,7 @@ def _groups(tests: Sequence[Test]) -> dict[FieldValue, tuple[BytesTest, ...]]:
             operand = test.operand
             while isinstance(operand, Folded):
                 operand = operand.of
-            if isinstance(operand, FieldValue) and _can_sweep(operand):
+            if isinstance(operand, FieldValue):
                 found.setdefault(operand, {})[test] = None
     return {operand: tuple(group) for operand, group in found.items() if _is_worth_it(list(group))}
 
@@ -362,9 +370,15 @@ def _is_worth_it(group: Sequence[BytesTest]) -> bool:
     return searches > 1 or len(group) > _FEW
 
 
-def _can_sweep(operand: FieldValue) -> bool:
+def _is_name(operand: FieldValue) -> bool:
     place = place_of(operand)
-    return place is None or not isinstance(view_of(place), DomainName)
+    return place is not None and isinstance(view_of(place), DomainName)
+
+
+def _fold_in(operand: FieldValue, test: BytesTest) -> Fold:
+    """How the bytes that are swept are folded for the test: a name's letters are as they stand in the packet."""
+    fold = fold_of(test.operand)
+    return Fold.LOWER if fold is Fold.NONE and _is_name(operand) else fold
 
 
 @dataclass(slots=True)
@@ -382,7 +396,7 @@ class _Sweeping:
     def write(self) -> int:
         """The entries of the longest report."""
         lowering = self.lowering
-        tests = [(test, fold_of(test.operand)) for test in self.group]
+        tests = [(test, _fold_in(self.operand, test)) for test in self.group]
         bits = [self.place * 8 + number for number in range(len(tests))]
         runs = lowering.tables.set_runs(lambda base: pattern_set(tests, bits, base))
         if len(lowering.tables.data) > LARGEST:
@@ -420,15 +434,20 @@ class _Sweeping:
         context, record, *_ = code.parameters
         absent = code.label()
         place = place_of(self.operand)
-        if place is None:
-            fact = PAYLOADS[self.operand.field.name]
+        view = Slice(PAYLOADS[self.operand.field.name]) if place is None else view_of(place)
+        begins = [run.begin for run in runs if run.begin]
+        if isinstance(view, DomainName):
+            name, message = work.fact(view.name), work.fact(view.message)
+            _, length = take_slice(code, name, absent)
+            code.call(COPY_NAME, context, record, name, message)
         else:
-            view = view_of(place)
-            assert not isinstance(view, DomainName)
-            fact = view.fact
-        offset, length = work.slice_of(fact, absent)
+            offset, length = work.slice_of(view.fact, absent)
+        for begin in begins:
+            code.call(TELL, context, record, begin, 0)
         for run in runs:
-            if run.begin:
-                code.call(TELL, context, record, run.begin, 0)
-            code.call(SWEEP, context, record, pack_slice(code, offset, length), code.copy(run.start << 32 | run.classes))
+            automaton = code.copy(run.start << 32 | run.classes)
+            if isinstance(view, DomainName):
+                code.call(SWEEP_TEXT, context, record, length, automaton)
+            else:
+                code.call(SWEEP, context, record, pack_slice(code, offset, length), automaton)
         code.place(absent)

@@ -175,3 +175,23 @@ def test_many_rules_are_divided() -> None:
     with ExitStack() as stack:
         for each in evaluators:
             stack.enter_context(load(each.image, stack.enter_context(shared_maps([each.image]))))
+
+
+def query(*names: bytes) -> Packet:
+    """A DNS query for the names; each after the first is the first label and a pointer to the rest of the first name."""
+    first = b"".join(bytes([len(label)]) + label for label in names[0].split(b".")) + b"\0"
+    rest = 12 + 1 + len(names[0].split(b".")[0])
+    questions = first + b"\0\1\0\1"
+    for name in names[1:]:
+        questions += bytes([len(name)]) + name + (0xC000 | rest).to_bytes(2, "big") + b"\0\1\0\1"
+    return datagram(b"\x12\x34\x01\x00" + len(names).to_bytes(2, "big") + bytes(6) + questions)
+
+
+def test_names_of_the_domain_name_system_are_swept() -> None:
+    members = [Member(f"r{n}", parse_expression(f'dns.qry.name == "host{n}.EXAMPLE.com"'), True) for n in range(100)]
+    members += [Member(f"s{n}", parse_expression(f'dns.qry.name contains "ad{n}s."'), True) for n in range(100)]
+    packets = [query(b"Host%d.example.COM" % n) for n in range(100)] + [query(b"x.AD%dS.net" % n) for n in range(100)]
+    packets += [query(b"www.example.com", b"host33", b"HOST7"), query(b"a" * 63 + b".ad5s." + b"b" * 63), query(b"host5.example.com.x")]
+    differing, ended = differences(members, packets)
+    assert not differing
+    assert ended == {*range(200), None}
