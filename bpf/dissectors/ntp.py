@@ -71,7 +71,7 @@ def _time(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.GT, _byte(code, head, 24, 1), 1, absent)  # the root delay's first byte, 0 or -1
     dispersion = load_number(code, context, code.alu(Alu.ADD, offset, 8), 1, scratch, absent)
     code.branch(Condition.NE, dispersion, 0, absent)
-    code.branch(Condition.LE, length, 48 + 68, valid)
+    code.branch(Condition.LE, length, 48 + 72, valid)
     extension = load_number(code, context, code.alu(Alu.ADD, offset, 50), 2, scratch, absent)
     code.branch(Condition.LT, extension, 16, absent)
     code.branch(Condition.NE, code.alu(Alu.AND, extension, 3), 0, absent)
@@ -87,12 +87,11 @@ def _control(tables: Tables) -> tuple[Function, ...]:
     """`ntp_control(context, payload)`: the payload again, where it is a message of mode 6."""
     code = Function("ntp_control", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, payload, *_ = code.parameters
-    absent, valid, known = code.label(), code.label(), code.label()
+    absent, response, known = code.label(), code.label(), code.label()
     scratch = code.buffer(8)
     offset, length = take_slice(code, payload, absent)
     code.branch(Condition.LT, length, 12, absent)
     head = load_number(code, context, offset, 8, scratch, absent)
-    code.branch(Condition.GT, _byte(code, head, 56), 0x3F, absent)
     opcode = code.alu(Alu.AND, code.alu(Alu.RSH, head, 48), 0x1F)
     code.branch(Condition.LE, opcode, 12, known)
     code.branch(Condition.NE, opcode, 31, absent)
@@ -104,11 +103,12 @@ def _control(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.ADD, needed, 27)
     code.branch(Condition.GT, length, needed, absent)
     flags = _byte(code, head, 48)
-    code.branch(Condition.GE, flags, 0x80, valid)  # a response
+    code.branch(Condition.GE, flags, 0x80, response)
     code.branch(Condition.GE, flags, 0x20, absent)
     code.branch(Condition.NE, code.alu(Alu.AND, code.alu(Alu.RSH, head, 16), 0xFFFF), 0, absent)  # the status
     code.branch(Condition.GT, tail, 0xFFFF, absent)  # the offset
-    code.place(valid)
+    code.place(response)
+    code.branch(Condition.GE, tail, 0x4000_0000, absent)
     code.give(payload)
     code.place(absent)
     code.give(0)

@@ -53,7 +53,7 @@ def _is_time(message: bytes) -> bool:
         return False
     rest = message[48:]
     extension_length = int.from_bytes(rest[2:4])
-    return len(rest) <= 68 or (16 <= extension_length <= len(rest) and extension_length % 4 == 0)
+    return len(rest) <= 72 or (16 <= extension_length <= len(rest) and extension_length % 4 == 0)
 
 
 def _is_control(message: bytes) -> bool:
@@ -62,9 +62,9 @@ def _is_control(message: bytes) -> bool:
         return False
     response, error, more, opcode = message[1] & 0x80, message[1] & 0x40, message[1] & 0x20, message[1] & 0x1F
     status, offset, count = (int.from_bytes(message[place : place + 2]) for place in (4, 8, 10))
-    if message[0] & 0xC0 or 12 < opcode < 31 or not 12 + count <= len(message) <= 12 + count + 27:
+    if 12 < opcode < 31 or not 12 + count <= len(message) <= 12 + count + 27:
         return False
-    return bool(response) or not (error or more or status or offset)
+    return offset < 0x4000 if response else not (error or more or status or offset)
 
 
 def _is_private(message: bytes) -> bool:

@@ -14,10 +14,10 @@ NTP: Final = Protocol(
     (Header.UDP,),
     "UDP's payload has a version of 1 to 4 and a mode of 1 to 7. In modes 1 to 5 it has the 48 bytes of the header (RFC 5905 section 7.3), with "
     "a stratum of at most 16, a poll interval of 2^-8 to 2^24 s, a precision of 2^-64 to 2^32 s, a root delay between -256 s and 256 s, a "
-    "root dispersion below 256 s; its length is a multiple of 4, and behind the header are at most 68 bytes, or an extension field (length a "
+    "root dispersion below 256 s; its length is a multiple of 4, and behind the header are at most 72 bytes, or an extension field (length a "
     "multiple of 4, at least 16) that ends in the payload. In mode 6 it has the 12 bytes of a control message (RFC 9327 section 2) with "
-    "the first two bits 0 and an opcode of 0 to 12 or 31, then as many bytes as the count says and at most 27 more; a request has neither error "
-    "nor more bit, and its status and offset are 0. In mode 7 it has 8 bytes with implementation 2 or 3, the reserved bits 0, an error of 0 (in a response "
+    "an opcode of 0 to 12 or 31, then as many bytes as the count says and at most 27 more; a request has neither error "
+    "nor more bit, and its status and offset are 0; a response's offset is below 16,384. In mode 7 it has 8 bytes with implementation 2 or 3, the reserved bits 0, an error of 0 (in a response "
     "up to 7), and items that take at most 500 bytes together.",
     (
         flag("ntp", "A message of NTP.", wireshark="ntp"),

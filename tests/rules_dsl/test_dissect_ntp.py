@@ -45,6 +45,8 @@ def test_a_response_of_control() -> None:
     assert values is not None
     assert values["ntp.response"] is True
     assert values["ntp.ctrl.opcode"] == 2
+    assert get(changed(ANSWER, 8, 0x3F)) is not None
+    assert get(changed(ANSWER, 8, 0x40)) is None
 
 
 def test_a_request_for_the_monitored_hosts() -> None:
@@ -88,18 +90,18 @@ def test_bounds_of_the_header(place: int, good: int, bad: int) -> None:
     assert get(changed(SERVER, place, bad)) is None
 
 
-@pytest.mark.parametrize("extra", [4, 20, 24, 68])
+@pytest.mark.parametrize("extra", [4, 20, 24, 72])
 def test_a_code_of_authentication_may_follow(extra: int) -> None:
     assert get(CLIENT + b"\xff" * extra) is not None
 
 
 def test_more_than_that_must_be_an_extension_field() -> None:
-    assert get(CLIENT + b"\xff" * 72) is None
-    assert get(CLIENT + b"\1\4\0\x24" + bytes(68)) is not None
-    assert get(CLIENT + b"\1\4\0\x48" + bytes(68)) is not None
-    assert get(CLIENT + b"\1\4\0\x4c" + bytes(68)) is None
-    assert get(CLIENT + b"\1\4\0\x0c" + bytes(68)) is None
-    assert get(CLIENT + b"\1\4\0\x25" + bytes(68)) is None
+    assert get(CLIENT + b"\xff" * 76) is None
+    assert get(CLIENT + b"\1\4\0\x24" + bytes(72)) is not None
+    assert get(CLIENT + b"\1\4\0\x4c" + bytes(72)) is not None
+    assert get(CLIENT + b"\1\4\0\x50" + bytes(72)) is None
+    assert get(CLIENT + b"\1\4\0\x0c" + bytes(72)) is None
+    assert get(CLIENT + b"\1\4\0\x25" + bytes(72)) is None
 
 
 def test_a_control_message_has_its_data_and_little_more() -> None:
@@ -109,7 +111,7 @@ def test_a_control_message_has_its_data_and_little_more() -> None:
     assert get(READ_VARIABLES + bytes(28)) is None
 
 
-@pytest.mark.parametrize(("place", "byte"), [(0, 0x56), (1, 0x0D), (1, 0x1E), (1, 0x42), (1, 0x22), (5, 1), (9, 1)])
+@pytest.mark.parametrize(("place", "byte"), [(1, 0x0D), (1, 0x1E), (1, 0x42), (1, 0x22), (5, 1), (9, 1)])
 def test_what_a_control_request_has_not(place: int, byte: int) -> None:
     assert get(changed(READ_VARIABLES, place, byte)) is None
 

@@ -28,7 +28,7 @@ def _time(rng: random.Random) -> bytes:
     dispersion = rng.choice((0, 0x321, 0xFF_FFFF, 0x100_0000) if rng.random() < 0.12 else (0, 0x321))
     reference = rng.choice((b"GPS\0", b"RATE", b"DENY", b"\xc0\0\2\1", bytes(4), b"INIT"))
     header = bytes([stratum, poll, precision]) + struct.pack("!II", delay, dispersion) + reference + rng.randbytes(32)
-    return header + rng.choice((b"", b"", b"", rng.randbytes(rng.choice((1, 4, 20, 24, 67, 68, 69))), _extensions(rng)))
+    return header + rng.choice((b"", b"", b"", rng.randbytes(rng.choice((1, 4, 20, 24, 71, 72, 73))), _extensions(rng)))
 
 
 def _extensions(rng: random.Random) -> bytes:
@@ -42,7 +42,7 @@ def _control(rng: random.Random) -> bytes:
     flags = 0x80 | rng.choice((0, 0, 0x20, 0x40)) if is_response else rng.choice((0, 0, 0, 0, 0, 0x20, 0x40))
     opcode = rng.choice((1, 2, 10, 31, 12, 13, 30) if rng.random() < 0.12 else (1, 2, 10))
     status = rng.choice((0, 0x0615)) if is_response or rng.random() < 0.1 else 0
-    offset = rng.choice((0, 468)) if is_response or rng.random() < 0.1 else 0
+    offset = rng.choice((0, 468, 0x3FFF, 0x4000)) if is_response or rng.random() < 0.1 else 0
     data = rng.choice((b"", b"", b"version", b'version="ntpd 4.2.8", leap=0\r\n', rng.randbytes(468)))
     count = max(len(data) + rng.choice((0, 0, 0, 0, 0, 1, -1, -27, -28, 0x100)), 0)
     padding = bytes(rng.choice((0, 0, -len(data) % 4, 27, 28)))
