@@ -5,7 +5,7 @@ from __future__ import annotations
 from judge.differences import Difference
 from judge.expressions import under
 
-_RTCP = under("udp:rtcp")
+_RTCP = under("udp:(?:rtp:)?rtcp")
 
 PAIRS: tuple[tuple[str, str], ...] = (
     ("rtcp", _RTCP),

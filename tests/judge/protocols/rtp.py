@@ -5,7 +5,7 @@ from __future__ import annotations
 from judge.differences import Difference
 from judge.expressions import under
 
-_RTP = under("udp:rtp")
+_RTP = under("udp:rtp(?!:rtcp)")
 
 
 def _rtp(test: str) -> str:

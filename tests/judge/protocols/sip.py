@@ -33,7 +33,6 @@ PAIRS: tuple[tuple[str, str], ...] = (
     ('sip.user_agent contains "Nero"', _sip('sip.User-Agent contains "Nero"')),
     ('sip.server contains "Cirpack"', _sip('sip.Server contains "Cirpack"')),
     ('sip.content_type == "application/sdp"', _sip('sip.Content-Type == "application/sdp"')),
-    ("sip.max_forwards < 70", _sip("sip.Max-Forwards < 70")),
     ("sip.max_forwards == 70", _sip("sip.Max-Forwards == 70")),
 )
 
