@@ -141,7 +141,7 @@ def test_tests_near_the_payloads_of_packets() -> None:
         packets += [one] if one.value(PAYLOAD.field) else []
     drawn = Expressions(rng, near=packets)
     compared = hits = 0
-    for _ in range(40):
+    for _ in range(12):
         tests: list[Asked] = []
         while len(tests) < 25:
             test = drawn.test_of(PAYLOAD.field)
@@ -156,8 +156,8 @@ def test_tests_near_the_payloads_of_packets() -> None:
             wanted = {number for number, (test, _) in enumerate(tests) if passes(test, values_of(test.operand, one)[0])}
             assert found(automata, value) == wanted
             compared, hits = compared + len(tests), hits + len(wanted)
-    assert compared == 40_000
-    assert 3_000 < hits < compared - 3_000
+    assert compared == 12_000
+    assert 1_000 < hits < compared - 1_000
 
 
 @pytest.mark.parametrize("patterns", [150, pytest.param(20_000, marks=pytest.mark.long)])
@@ -255,7 +255,8 @@ def test_literals_and_patterns(literals: int, searches: int, most: int) -> None:
 
 
 def test_one_test_alone_ends_the_search() -> None:
-    for test in (Contains(PAYLOAD, (b"evil", b"bad")), Matches(PAYLOAD, "e.il|bad+")):
+    alone: tuple[BytesTest, ...] = Contains(PAYLOAD, (b"evil", b"bad")), Matches(PAYLOAD, "e.il|bad+")
+    for test in alone:
         (automaton,) = pattern_set([(test, Fold.NONE)])
         assert [start for start in range(0, len(automaton.rows), automaton.width) if automaton.rows[start + AT_ENTRY]]
         for start in range(0, len(automaton.rows), automaton.width):
@@ -269,8 +270,10 @@ def test_what_is_sought_at_the_start_alone_ends_early() -> None:
 
 
 def test_patterns_that_are_literals_need_no_automaton_of_their_own() -> None:
-    tests = [(Matches(PAYLOAD, one), Fold.NONE) for one in ("(?i)sqlmap|nikto", "^GET /", ".*evil.*", r"\.exe$", "colou?r", "a{3}")]
-    plain = [(Contains(PAYLOAD, (b"sqlmap", b"nikto")), Fold.LOWER), (StartsWith(PAYLOAD, b"GET /"), Fold.NONE)]
+    tests: list[Asked] = [
+        (Matches(PAYLOAD, one), Fold.NONE) for one in ("(?i)sqlmap|nikto", "^GET /", ".*evil.*", r"\.exe$", "colou?r", "a{3}")
+    ]
+    plain: list[Asked] = [(Contains(PAYLOAD, (b"sqlmap", b"nikto")), Fold.LOWER), (StartsWith(PAYLOAD, b"GET /"), Fold.NONE)]
     plain += [(Contains(PAYLOAD, (b"evil",)), Fold.NONE), (EndsWith(PAYLOAD, b".exe"), Fold.NONE)]
     plain += [(Contains(PAYLOAD, (b"color", b"colour")), Fold.NONE), (Contains(PAYLOAD, (b"aaa",)), Fold.NONE)]
     assert [(one.rows, one.reports) for one in pattern_set(tests)] == [(one.rows, one.reports) for one in pattern_set(plain)]
