@@ -114,9 +114,8 @@ def _field(context: Context, node: FieldName) -> Left | None:
                 help = f"write bit_slice({node.name}, START, END) for some bits of it"
             context.error("E0204", f"`{node.name}` is not indexed by number", place, help=help)
             return None
-    multiple = field.multiple and key is None
     value = FIELD_VALUES[field.name] if key is None else FieldValue(field, key)
-    return Left(value, field.type, field.maximum, field, multiple, *place, field.caseless)
+    return Left(value, field.type, field.maximum, field, field.multiple, *place, field.caseless)
 
 
 def wrong_arguments(context: Context, node: Call, message: str) -> None:

@@ -23,7 +23,7 @@ _SHORT = 4
 
 
 PROTOCOLS = frozenset(
-    {"dns", "tls", "http", "http2", "quic", "ssh", "ntp", "stun", "dhcp", "snmp", "tftp", "memcached", "ssdp", "bittorrent"}
+    {"dns", "tls", "http2", "quic", "ssh", "ntp", "stun", "dhcp", "snmp", "tftp", "memcached", "bittorrent"}
 )  # fmt: skip
 """Protocols whose fields Wireshark has, and which no dissector of ours reads yet."""
 
