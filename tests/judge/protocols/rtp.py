@@ -15,9 +15,7 @@ def _rtp(test: str) -> str:
 PAIRS: tuple[tuple[str, str], ...] = (
     ("rtp", _RTP),
     ("rtp.version == 2", _rtp("rtp.version == 2")),
-    ("rtp.padding", _rtp("rtp.padding == 1")),
     ("rtp.ext", _rtp("rtp.ext == 1")),
-    ("rtp.cc > 0", _rtp("rtp.cc > 0")),
     ("rtp.marker", _rtp("rtp.marker == 1")),
     ("rtp.p_type == 0", _rtp("rtp.p_type == 0")),
     ("rtp.p_type in {8 96..127}", _rtp("(rtp.p_type == 8 or rtp.p_type >= 96)")),
