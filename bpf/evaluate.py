@@ -8,7 +8,7 @@ is all but the local output."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, assert_never
 
@@ -76,6 +76,7 @@ class Evaluator:
     """Where the record has the number, plus 1, of the member that ended the evaluation: 8 bytes; 0 for none."""
     _matched: int
     """Where it has a bit for each member that held and did not end it."""
+    _asked: dict[str, ProgramImage] = field(default_factory=dict, compare=False, repr=False)
 
     def ended_among(self, low: int, high: int) -> ProgramImage:
         """1 where a member from `low` up to and without `high` ended the evaluation."""
@@ -111,6 +112,8 @@ class Evaluator:
         return self._asking(f"held_{number}", ask)
 
     def _asking(self, name: str, ask: Callable[[Function, Value], Value]) -> ProgramImage:
+        if name in self._asked:
+            return self._asked[name]
         code = Function(name, FunctionKind.PROGRAM, 1)
         none = code.label()
         record = _record_of_this_cpu(code, self.record)
@@ -122,7 +125,7 @@ class Evaluator:
         assembler.map(self.record)
         assembler.line(name)
         generate(code, frame_of(code), assembler)
-        return assembler.assemble()
+        return self._asked.setdefault(name, assembler.assemble())
 
 
 def _truth(code: Function, left: Value, condition: Condition, right: int) -> Value:

@@ -66,6 +66,8 @@ class _Renderer:
     evaluators: tuple[Evaluator, ...] = ()
     numbers: dict[int, int] = field(default_factory=dict)
     """By the index of an evaluated rule: its number among them."""
+    searches: dict[tuple[str, tuple[int, ...]], str] = field(default_factory=dict)
+    """By evaluator and its members that a packet of a run may be ended by: the chain that finds out by which."""
 
     def __post_init__(self) -> None:
         policy = self.plan.policy
@@ -192,9 +194,12 @@ class _Renderer:
         ending = {number: stage for number, stage in numbered.items() if stage.rule.ends}
         if ending:
             low, high = min(ending), max(ending) + 1
-            name = chain.removeprefix(f"{self.prefix}.")
-            found = self.search(f"{name}.{evaluator.image.name}.{low}", evaluator, ending, 0, (high - 1).bit_length())
-            self.ask(chain, evaluator.ended_among(low, high), found, comment=few([stage.rule.name for stage in ending.values()]))
+            kind = (evaluator.image.name, tuple(ending))
+            if kind not in self.searches:
+                name = f"{evaluator.image.name}.{len(self.searches)}"
+                self.searches[kind] = self.search(name, evaluator, ending, 0, (high - 1).bit_length())
+            names = few([stage.rule.name for stage in ending.values()])
+            self.ask(chain, evaluator.ended_among(low, high), self.searches[kind], comment=names)
 
     def search(self, name: str, evaluator: Evaluator, ending: Mapping[int, RuleStage], prefix: int, bits: int) -> str:
         """A chain for packets that one of these members ended: it asks the member's number digit by digit. `prefix`: the digits above
