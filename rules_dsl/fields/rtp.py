@@ -17,7 +17,7 @@ RTP: Final = Protocol(
     "to 95 are left to RTCP, RFC 5761 section 4). RTP has no mark of its own, so more is asked for: no contributing sources, and where the "
     "padding bit is set, a last byte that says from 1 to as many bytes as follow the header. A packet with a header extension of RFC 8285 "
     "(profile 0xBEDE or 0x1000 to 0x100F), as WebRTC's have, is marked by that: it may have contributing sources, padding that is "
-    "encrypted (SRTP), and payload types from 35 to 63 too. About one of 150 packets of random bytes passes: where it matters, ask for "
+    "encrypted (SRTP), and payload types from 35 to 63 too. About one of 300 packets of random bytes passes: where it matters, ask for "
     "ports and addresses as well.",
     (
         flag("rtp", "A packet of RTP, or of SRTP, whose header is the same.", wireshark="rtp"),
