@@ -134,6 +134,11 @@ SEEN: dict[str, Seen] = {
         ),
         ("ip.opt.type == 148", "tcp.dstport == 80", 'tcp.payload == "evil"'),
     ),
+    "`ip.opt.type` is the first byte of the IPv4 options and no more: another option may stand before the one that is meant.": Seen(
+        (v4(17, udp(b"evil"), options=b"\x01\x83\x03\x04"),),
+        ("ip.opt.type == 1", "ip.hdr_len == 24"),
+        ("ip.opt.type == 131",),
+    ),
     "IPv6 hop-by-hop options, routing, fragment, authentication and destination options headers are walked, however many there are.": Seen(
         (
             v6(0, options_header(60) + options_header(60) * 99 + options_header(17) + udp(b"evil")),
