@@ -327,7 +327,7 @@ QUIC: Final[Mapping[str, Place]] = MappingProxyType(
     {
         "quic": Present(_MESSAGE),
         "quic.header_form": BitsOf(_MESSAGE, 0, 1),
-        "quic.fixed_bit": BitsOf(_MESSAGE, 1, 1),
+        "quic.fixed_bit": BitsOf(_FIRST, 1, 1),
         "quic.version": BitsOf(_MESSAGE, 8, 32),
         "quic.dcil": BitsOf(_MESSAGE, 40, 8),
         "quic.dcid": Slice(Fact(_NOT_EMPTY, (_DESTINATION,))),

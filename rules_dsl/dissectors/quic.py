@@ -44,6 +44,7 @@ def dissect_quic(packet: Packet) -> Mapping[str, Value] | None:
     values: dict[str, Value] = {}
     if packets:
         first = packets[0]
+        values["quic.fixed_bit"] = bool(first.first_byte & 0x40)
         is_version_2 = first.version in _VERSION_2
         kinds = tuple(each.type_bits for each in packets[:_MANY])
         values["quic.long.packet_type_v2" if is_version_2 else "quic.long.packet_type"] = kinds
@@ -63,7 +64,6 @@ def dissect_quic(packet: Packet) -> Mapping[str, Value] | None:
     values |= {
         "quic": True,
         "quic.header_form": 1,
-        "quic.fixed_bit": first.first_byte >> 6 & 1,
         "quic.version": first.version,
         "quic.dcil": len(first.dcid),
         "quic.scil": len(first.scid),

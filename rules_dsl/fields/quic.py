@@ -21,7 +21,7 @@ QUIC: Final = Protocol(
     (
         flag("quic", "A datagram that begins with a packet of long header: the beginning of a connection.", wireshark="quic"),
         number("quic.header_form", 1, "The header form: 1, long.", wireshark="quic.header_form"),
-        number("quic.fixed_bit", 1, "The fixed bit, which is 1 but for version negotiation and greasing (RFC 9287).", wireshark="quic.fixed_bit"),
+        flag("quic.fixed_bit", "The fixed bit, which is 1 but for greasing (RFC 9287); absent in version negotiation.", wireshark="quic.fixed_bit"),
         number("quic.version", 32, "The version of the first packet: 1, 0x6b3343cf (version 2), 0 (version negotiation), ...", wireshark="quic.version"),
         number("quic.dcil", 8, "The length of the destination connection id.", wireshark="quic.dcil"),
         text("quic.dcid", "The destination connection id; absent where it is empty.", wireshark="quic.dcid"),
