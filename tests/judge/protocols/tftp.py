@@ -22,7 +22,6 @@ PAIRS: tuple[tuple[str, str], ...] = (
     ('tftp.type == "octet"', _tftp('tftp.type == "octet"')),
     ("tftp.block == 1", _tftp("tftp.block == 1")),
     ("tftp.block > 20", _tftp("tftp.block > 20")),
-    ("tftp.error.code >= 0", _tftp("tftp.error.code >= 0")),
 )
 
 DIFFERENCES: tuple[Difference, ...] = (
