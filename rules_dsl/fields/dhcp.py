@@ -27,7 +27,7 @@ DHCP: Final = Protocol(
         address("dhcp.ip.your", "The address that the client is given (yiaddr).", wireshark="dhcp.ip.your"),
         address("dhcp.ip.server", "The server of the next step of booting (siaddr).", wireshark="dhcp.ip.server"),
         address("dhcp.ip.relay", "The relay agent (giaddr).", wireshark="dhcp.ip.relay"),
-        number("dhcp.option.type", 8, "The options' codes, of the first 16, without pads and the end; absent where there is none.", multiple=True, wireshark="dhcp.option.type"),
+        number("dhcp.option.type", 8, "The options' codes, of the first 64, without pads and the end; absent where there is none.", multiple=True, bound=64, wireshark="dhcp.option.type"),
         number("dhcp.option.dhcp", 8, "The message type (option 53): 1 discover, 2 offer, 3 request, 4 decline, 5 ack, 6 nak, 7 release, 8 inform; absent where there is no such option of one byte.", aliases=("dhcp.option.message_type",), wireshark="dhcp.option.dhcp"),
         text("dhcp.option.hostname", "The client's name (option 12) up to the first NUL, of the first such option; absent where there is none.", wireshark="dhcp.option.hostname"),
         text("dhcp.option.vendor_class_id", "The vendor class (option 60) up to the first NUL: `MSFT 5.0`, `android-dhcp-14`; absent where there is none.", wireshark="dhcp.option.vendor_class_id"),

@@ -26,7 +26,7 @@ STUN: Final = Protocol(
         number("stun.length", 16, "The length that the header states: bytes of attributes.", wireshark="stun.length"),
         text("stun.cookie", "The magic cookie, always `21:12:a4:42`.", wireshark="stun.cookie"),
         text("stun.id", "The 12 bytes of the transaction id.", wireshark="stun.id"),
-        number("stun.att.type", 16, "The attributes' types, of the first 16; absent where the message has no attribute.", multiple=True, wireshark="stun.att.type"),
+        number("stun.att.type", 16, "The attributes' types, of the first 64; absent where the message has no attribute.", multiple=True, bound=64, wireshark="stun.att.type"),
         text("stun.att.username", "The value of the first attribute USERNAME; absent where it is not whole in the message or not among the first 64 attributes.", wireshark="stun.att.username"),
         text("stun.att.software", "The value of the first attribute SOFTWARE; absent where it is not whole in the message or not among the first 64 attributes.", wireshark="stun.att.software"),
     ),

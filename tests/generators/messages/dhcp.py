@@ -20,7 +20,7 @@ def dhcp(rng: random.Random) -> bytes:
     message += rng.choice((b"\x00\x00", b"\x80\x00")) + b"".join(rng.choice(ADDRESSES) for _ in range(4))
     message += rng.choice((bytes.fromhex("020000000001"), b"\xff" * 6, rng.randbytes(6))) + bytes(10) + bytes(192)
     message += rng.choice((b"\x63\x82\x53\x63",) * 9 + (b"\x63\x82\x53\x62", bytes(4)))
-    options = b"".join(_option(rng) for _ in range(rng.choice((0, 1, 2, 4, 6, 6, 12, 16, 17, 30))))
+    options = b"".join(_option(rng) for _ in range(rng.choice((0, 1, 2, 4, 6, 6, 12, 17, 30, 66))))
     if rng.random() < 0.05:
         options = bytes(rng.choice((2000, 2040, 2045, 2047, 2048))) + options
     whole = message + options + rng.choice((b"", b"\xff", b"\xff", b"\xff\x00\x00\x0c\x01a", bytes(20)))
