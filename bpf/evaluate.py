@@ -413,19 +413,9 @@ class _Sweeping:
         end = code.label()
         place = place_of(self.operand)
         if isinstance(place, Each):
-            again = code.label()
-            fact = place.fact
-            work.find(fact)
-            index, cursor = code.copy(0), code.copy(0)
-            code.place(again)
-            element = code.call(place.routine, work.context, work.fact(fact), cursor, index)
-            offset_of, length = take_slice(code, element, end)
-            code.set(cursor, offset_of)
-            code.update(Alu.ADD, cursor, length)
-            work.element = element
-            self._sweep(code, work, runs)
-            code.update(Alu.ADD, index, 1)
-            code.branch(Condition.LT, index, self.operand.field.bound, again)
+            work.find(place.fact)
+            for _ in work.each_element(place, self.operand.field.bound, end):
+                self._sweep(code, work, runs)
         else:
             self._sweep(code, work, runs)
         code.place(end)
@@ -448,6 +438,7 @@ class _Sweeping:
         for begin in begins:
             code.call(TELL, context, record, begin, 0)
         for run in runs:
+            work.effort.sweep(work.times)
             automaton = code.copy(run.start << 32 | run.classes)
             if isinstance(view, DomainName):
                 code.call(SWEEP_TEXT, context, record, length, automaton)

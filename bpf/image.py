@@ -103,6 +103,10 @@ class ProgramImage:
     kind: ProgramKind = ProgramKind.SOCKET_FILTER
     record_size: int = 0
     """Bytes of the record that functions of kind PART take."""
+    passes: int = 0
+    """Runs of automata over bytes of the packet that the program makes at most."""
+    reporting: int = 0
+    """Of them, those that report what they meet and go on."""
     source: str = ""
     """What the lines are lines of, shown by bpftool and the verifier: a file's name."""
 

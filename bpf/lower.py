@@ -7,13 +7,14 @@ packet pays for it at most once, and only if a test is reached that asks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bpf.assembler import Assembler
 from bpf.codegen import Frame, frame_of, generate
 from bpf.describe import describe
 from bpf.domain_name import search_name
+from bpf.effort import Effort
 from bpf.image import FunctionKind, MapSpec, ProgramImage, identifier
 from bpf.ir import At, Function, Label
 from bpf.isa import Alu, Condition
@@ -73,7 +74,7 @@ def assembled(program: Function, lowering: Lowering, source: str, record_size: i
     for function, frame in functions:
         assembler.line(program.name if function.name.startswith(_PART) else function.name)
         generate(function, frame, assembler)
-    return assembler.assemble()
+    return replace(assembler.assemble(), passes=lowering.effort.passes, reporting=lowering.effort.reporting)
 
 
 def _called(program: Function, lowering: Lowering) -> Iterator[tuple[Function, Frame]]:
@@ -115,6 +116,7 @@ class Lowering:
     """The tests that are told by the automata of pattern sets."""
     searches: dict[str, Callable[[Tables], tuple[Function, ...]]] = field(default_factory=lambda: {**SEARCHES, SEEK_NAME: search_name})
     """Functions that run automata, by name; each is for complete tables."""
+    effort: Effort = field(default_factory=Effort)
     parts: list[Function] = field(default_factory=list)
     """Functions of kind PART that are written."""
     _weights: dict[int, int] = field(default_factory=dict)
@@ -151,7 +153,7 @@ class Lowering:
         code.branch(Condition.NE, code.parameters[1], 0, there)  # it always is; the verifier wants it asked
         code.give(0)
         code.place(there)
-        return code, Work(code, self.tables, self.record)
+        return code, Work(code, self.tables, self.record, effort=self.effort)
 
     def lower(self, work: Work, expression: Expression, yes: Label, no: Label) -> None:
         """Go to `yes` where the expression holds, else to `no`. What `work.known` is then has been found out on both ways."""

@@ -207,6 +207,7 @@ def _run(work: Work, test: BytesTest, piece: Piece, build: partial[Automaton], y
         raise LoweringError(test, str(error)) from error
     if len(work.tables.data) > LARGEST:
         raise LoweringError(test, f"the patterns need tables of more than {LARGEST >> 20} MiB")
+    work.effort.search(work.times)
     if piece.name is None:
         found = call_seek(code, work.context, pack_slice(code, piece.offset, piece.length), run)
     else:

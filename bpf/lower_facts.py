@@ -15,6 +15,7 @@ from typing import Final
 from bpf import headers
 from bpf.dissectors import PLACES
 from bpf.dissectors.model import ELEMENT, DomainName, Each, View
+from bpf.effort import Effort
 from bpf.facts import FIRST_BYTE, LAYOUT, PAYLOAD, TCP_PAYLOAD, UDP_PAYLOAD, Fact
 from bpf.ir import At, Buffer, Function, Label, Routine, Value
 from bpf.isa import Alu, Condition
@@ -155,8 +156,11 @@ class Work:
     record: Record
     known: frozenset[Need] = frozenset()
     """Found out on every path to here."""
+    effort: Effort = field(default_factory=Effort)
     element: Value | None = None
     """The element at hand, of a field of many values."""
+    times: int = 1
+    """How often what is written runs at most: once for each element."""
     _scratch: Buffer | None = field(default=None, init=False)
 
     @property
@@ -210,6 +214,7 @@ class Work:
             self.find(other)
         if isinstance(need, Field):
             return self._packed_field(need)
+        self.effort.ask(need.routine, self.times, need if need in self.record.homes else None)
         return self.call(need.routine, *(self.fact(other) for other in need.needs), *need.constants)
 
     def _packed_field(self, known: Field) -> Value:
@@ -305,6 +310,24 @@ class Work:
                 code.place(other)
         code.place(found)
         return value
+
+    def each_element(self, place: Each, bound: int, end: Label) -> Iterator[None]:
+        """A loop over the elements of a field of many values: what is written meanwhile is about one of them. The verifier follows the
+        loop's count, `bound` times through; where there is no element more it goes to `end`, and at last too."""
+        code, again = self.code, self.code.label()
+        index, cursor = code.copy(0), code.copy(0)
+        code.place(again)
+        self.effort.ask(place.routine, bound, None)
+        element = code.call(place.routine, self.context, self.fact(place.fact), cursor, index)
+        offset, length = take_slice(code, element, end)
+        code.set(cursor, offset)
+        code.update(Alu.ADD, cursor, length)
+        self.element, self.times = element, bound
+        yield
+        self.element, self.times = None, 1
+        code.update(Alu.ADD, index, 1)
+        code.branch(Condition.LT, index, bound, again)
+        code.jump(end)
 
     def slice_of(self, fact: Fact, absent: Label) -> tuple[Value, Value]:
         """Offset and length of a slice."""

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from bpf.dissectors.model import Each
 from bpf.ir import Label, Value
-from bpf.isa import Alu, Condition
+from bpf.isa import Condition
 from bpf.lower_bytes import lower_bytes, piece_of
 from bpf.lower_facts import Work, place_of
 from bpf.lower_numbers import (
@@ -19,7 +19,6 @@ from bpf.lower_numbers import (
     number_of_field,
     number_of_slice,
 )
-from bpf.slices import take_slice
 from rules_dsl.expression import (
     All,
     AnyBit,
@@ -57,26 +56,18 @@ def lower_test(work: Work, test: Test, yes: Label, no: Label) -> None:
 
 
 def _lower_each(work: Work, test: Test, place: Each, bound: int, *, every: bool, yes: Label, no: Label) -> None:
-    """The test on one element after the other. What is true of the loop's count the verifier follows: `bound` times through here."""
+    """The test on one element after the other."""
     code = work.code
-    again, following, end, passed = (code.label() for _ in range(4))
-    index, cursor, seen = code.copy(0), code.copy(0), code.copy(0)
-    code.place(again)
-    element = code.call(place.routine, work.context, work.fact(place.fact), cursor, index)
-    offset, length = take_slice(code, element, end)
-    code.set(cursor, offset)
-    code.update(Alu.ADD, cursor, length)
-    work.element = element
-    if every:
-        _lower_value(work, test, passed, no, following)
-        code.place(passed)
-        code.set(seen, 1)
-    else:
-        _lower_value(work, test, yes, following, following)
-    work.element = None
-    code.place(following)
-    code.update(Alu.ADD, index, 1)
-    code.branch(Condition.LT, index, bound, again)
+    following, end, passed = (code.label() for _ in range(3))
+    seen = code.copy(0)
+    for _ in work.each_element(place, bound, end):
+        if every:
+            _lower_value(work, test, passed, no, following)
+            code.place(passed)
+            code.set(seen, 1)
+        else:
+            _lower_value(work, test, yes, following, following)
+        code.place(following)
     code.place(end)
     if every:
         code.branch(Condition.NE, seen, 0, yes)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+from bpf.image import ProgramImage
 from firewall.match import Match, Notation
 from firewall.plan import MapStage, RuleStage, Stage, Term
 from rules_dsl.expression import All, Contains, Matches, Test, Wildcard, tests_of
@@ -24,6 +25,8 @@ TEST = 10
 """One further test within a program."""
 BYTE = 2.2
 """A byte of payload through an automaton."""
+REPORT = 40
+"""What an automaton of many patterns reports on the way: once a byte at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class Cost:
         if self.per_byte:
             parts.append(f"{self.per_byte:.1f} ns a payload byte")
         return " + ".join(parts)
+
+
+def worst(image: ProgramImage, octets: int) -> float:
+    """Nanoseconds that a program takes for its bytes, of a payload of so many that is made to cost the most."""
+    return octets * (image.passes * BYTE + image.reporting * REPORT)
 
 
 def cost_of(stage: Stage) -> Cost:

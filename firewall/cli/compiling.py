@@ -116,19 +116,22 @@ def enforcement_findings(policy: Policy) -> tuple[Diagnostic, ...]:
 def explain_policy(options: argparse.Namespace, path: Path) -> Exit:
     """`mantlet explain FILE`."""
     from firewall.changes import protect_words
-    from firewall.cli.plans import explained, plan_json
+    from firewall.cli.plans import bounds_json, explained, plan_json
     from firewall.cli.policies import load
     from firewall.plan import Environment, plan
+    from firewall.render import render
     from firewall.vlan import vlan_interfaces
 
     policy = load(options, path)
     planned = plan(policy, Environment(vlan_interfaces=vlan_interfaces()))
+    generation = render(planned, REVISION_SHOWN)
     if wants_json(options):
-        say_json("explain", {"file": str(path), "tenant": policy.tenant, "classes": plan_json(planned)})
+        shown = {"file": str(path), "tenant": policy.tenant, "classes": plan_json(planned), "programs": bounds_json(generation)}
+        say_json("explain", shown)
         return Exit.WELL
     protected = " ".join(protect_words(policy.protect)) or "all packets"
     say(f"{policy.tenant}: {count(len(policy.rules), 'rule')} at {policy.hook.value}, for {protected}")
     say()
-    for line in explained(planned):
+    for line in explained(planned, generation):
         say(line)
     return Exit.WELL

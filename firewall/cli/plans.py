@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import assert_never
 
 from bpf.describe import describe
-from firewall.expected_cost import cost_of
+from bpf.image import ProgramImage
+from firewall.expected_cost import cost_of, worst
 from firewall.generation import TABLE, Generation
 from firewall.match import Conjunction, PacketClass
 from firewall.native import match_text
@@ -55,8 +56,12 @@ def _nested(expression: Expression) -> str:
 # -- explain -----------------------------------------------------------------------------------------------------------
 
 
-def explained(plan: Plan) -> Iterator[str]:
-    """Lines: each rule with what was chosen for it, why, and what it is expected to cost."""
+PAYLOAD_SHOWN = 1460
+"""Bytes of TCP payload in an Ethernet frame."""
+
+
+def explained(plan: Plan, generation: Generation) -> Iterator[str]:
+    """Lines: each rule with what was chosen for it, why, and what it is expected to cost; and what the programs may cost at most."""
     policy = plan.policy
     for index, rule in enumerate(policy.rules):
         yield f"{index + 1:>3}  {headline(rule)} when {rule.expression}"
@@ -65,6 +70,31 @@ def explained(plan: Plan) -> Iterator[str]:
             yield from (f"         {line}" for line in lines)
         yield ""
     yield f"     default {policy.default.value}"
+    if reading := [image for image in generation.programs.values() if image.passes]:
+        yield ""
+        yield from _bounds(plan, reading)
+
+
+def _bounds(plan: Plan, reading: Sequence[ProgramImage]) -> Iterator[str]:
+    if plan.evaluated:
+        yield f"One program evaluates the payload of {len(plan.evaluated)} rules, for packets that one of them may concern."
+    for image in reading:
+        passes = f"{image.passes:,} {'pass' if image.passes == 1 else 'passes'} over a payload or field"
+        bound = f"{worst(image, PAYLOAD_SHOWN) / 1000:,.0f} microseconds for {PAYLOAD_SHOWN:,} hostile bytes"
+        yield f"Program {image.name}: at most {passes}; expected to stay below {bound}, linear in their number."
+
+
+def bounds_json(generation: Generation) -> list[dict[str, object]]:
+    return [
+        {
+            "program": image.name,
+            "most_passes": image.passes,
+            "most_reporting_passes": image.reporting,
+            "worst_ns_per_payload_byte": round(worst(image, 1), 1),
+        }
+        for image in generation.programs.values()
+        if image.passes
+    ]
 
 
 def _choices(plan: Plan, index: int) -> Iterator[tuple[str, tuple[str, ...]]]:

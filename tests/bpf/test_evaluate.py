@@ -131,7 +131,7 @@ def compare(count: int, seed: int) -> int:
 
 
 def test_the_evaluator_finds_what_the_reference_finds() -> None:
-    assert compare(150_000, seed=11) > 10
+    assert compare(150_000, seed=11) > 5
 
 
 @pytest.mark.long

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from generators.patterns import near
 from generators.pools import COLOS, INTERFACES, LISTS, MARKS, PORTS, V4_ADDRESSES, V6_ADDRESSES, V6_GROUPS, VLAN_IDS, WORDS
 
-from bpf.dissectors import PLACES
 from rules_dsl.diagnostics import Source, Span
 from rules_dsl.expression import (
     All,
@@ -45,7 +44,7 @@ from rules_dsl.expression import (
     Wildcard,
     Xor,
 )
-from rules_dsl.fields import FIELDS, PROTOCOL_OF, Field, Header, Type
+from rules_dsl.fields import FIELDS, Field, Header, Type
 from rules_dsl.packet import Packet
 from rules_dsl.policy import Action, Mode, Policy, Rule
 from rules_dsl.reference import values_of
@@ -357,8 +356,6 @@ def normal_ranges(pairs: Iterable[tuple[int, int]]) -> Ranges:
 
 
 def _is_wanted(field: Field, *, place: bool, ebpf_only: bool) -> bool:
-    if field.name in PROTOCOL_OF and field.name not in PLACES:
-        return False
     if field.name in RESOLVED_BY_CHECKER or (ebpf_only and field.name in NATIVE_ONLY):
         return False
     return place or field.group != "place"
