@@ -9,7 +9,7 @@ ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
 PYTEST := $(ROOT) $(BIN)/python -m pytest
 WORKERS ?= 2
 
-.PHONY: help setup demo test unit lint types check format docs captures bench property judge atomic fuzz test-long clean
+.PHONY: help setup demo test unit lint types check format docs captures bench property protocols policies judge atomic fuzz test-long clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -60,6 +60,12 @@ bench: setup  ## cost a packet and frames a second, beside nft and iptables
 property: setup  ## kernel = reference: a million random expression-packet pairs (MANTLET_PAIRS=N), and random rule files
 	$(PYTEST) -s tests/bpf/test_lower_random.py tests/firewall/test_plan_random.py
 
+protocols: setup  ## kernel = reference: a million pairs on the messages of each protocol (an hour; MANTLET_PAIRS=N)
+	$(PYTEST) -n $(WORKERS) tests/bpf/test_dissectors.py
+
+policies: setup  ## no program of 10,000 random policies is refused, and their evaluators are the reference (MANTLET_POLICIES=N, MANTLET_PAIRS=N)
+	$(PYTEST) -s -n $(WORKERS) tests/bpf/test_evaluate.py tests/bpf/test_pattern_set.py
+
 judge: setup  ## every header field against tshark over a corpus of captures, by both engines
 	$(PYTEST) -n $(WORKERS) tests/judge
 
@@ -69,7 +75,7 @@ atomic: setup  ## a million packets through a hundred swaps, and kill -9 at ever
 fuzz: setup  ## bad input: the golden cases, and 100,000 random texts (MANTLET_FUZZ=N)
 	$(PYTEST) tests/test_cases.py tests/rules_dsl/test_language_fuzz.py
 
-test-long: property judge atomic fuzz  ## all of these: half an hour
+test-long: property protocols policies judge atomic fuzz  ## all of these: two hours
 
 clean:  ## caches and the virtual environment
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build ./*.egg-info

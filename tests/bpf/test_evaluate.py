@@ -139,6 +139,18 @@ def test_the_evaluator_finds_what_the_reference_finds_in_millions_of_pairs() -> 
     assert compare(int(os.environ.get("MANTLET_PAIRS", "1000000")) * 10, seed=random.SystemRandom().randrange(1 << 32))
 
 
+@pytest.mark.long
+def test_the_verifier_refuses_none_of_ten_thousand_policies() -> None:
+    rng = random.Random(random.SystemRandom().randrange(1 << 32))
+    for number in range(int(os.environ.get("MANTLET_POLICIES", "10000"))):
+        if number % 50 == 0:
+            packets = packets_of(rng, 200)
+        members = random_members(rng, packets, rng.choice((2, 2, 3, 3, 5, 10, 20)))
+        for evaluator in compile_evaluators("test", members):
+            with shared_maps([evaluator.image]) as shared, load(evaluator.image, shared):
+                pass
+
+
 def ladder(count: int) -> list[Member]:
     return [Member(f"r{n}", parse_expression(f'udp.payload contains "pattern{n:05d}."'), True) for n in range(count)]
 
