@@ -8,7 +8,7 @@ from rules_dsl.checking import MAX_LENGTH, TYPE_WORDS, Context, Left
 from rules_dsl.expression import BitSlice, FieldValue, Folded, Length, Substring
 from rules_dsl.fields import BY_NAME, FIELDS, Header, Type
 from rules_dsl.literals import LiteralError
-from rules_dsl.suggestions import EITHER, PROTOCOLS, did_you_mean
+from rules_dsl.suggestions import EITHER, NOT_DISSECTED, OTHER_NAMES, did_you_mean
 from rules_dsl.syntax import Call, Every, FieldName, Node, Text, Word
 
 TESTS = {
@@ -78,8 +78,12 @@ def _field(context: Context, node: FieldName) -> Left | None:
         name_place = (node.start, node.start + len(node.name))
         help = did_you_mean(node.name, BY_NAME)
         protocol = node.name.partition(".")[0]
-        if protocol in PROTOCOLS:
-            help = f"{protocol} is not dissected yet: look into udp.payload or tcp.payload (contains, starts_with, bit_slice)"
+        if protocol in OTHER_NAMES:
+            help = f"`{protocol}` is `{OTHER_NAMES[protocol]}` here: `mantlet fields {OTHER_NAMES[protocol]}` lists its fields"
+        elif protocol in NOT_DISSECTED:
+            help = f"{protocol} has no fields here: look into udp.payload or tcp.payload (starts_with, contains, matches)"
+        elif help is None and protocol in BY_NAME:
+            help = f"`mantlet fields {protocol}` lists the fields of {protocol}"
         if node.name in EITHER:
             one, other = EITHER[node.name]
             help = f"test the two fields by themselves: {one}, {other}"

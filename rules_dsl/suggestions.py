@@ -21,11 +21,17 @@ EITHER = {
 _SHORT = 4
 """Letters of a word in which one slip changes much."""
 
+OTHER_NAMES = {"bootp": "dhcp", "llmnr": "dns", "mdns": "dns", "ssl": "tls"}
+"""Wireshark's names, past or present, of protocols that are ours by another name."""
 
-PROTOCOLS = frozenset(
-    {"dns", "tls", "http2", "quic", "ssh", "ntp", "stun", "dhcp", "snmp", "tftp", "memcached", "bittorrent"}
+NOT_DISSECTED = frozenset(
+    {
+        "amqp", "bgp", "coap", "dnp3", "dtls", "ftp", "gtp", "http2", "http3", "imap", "isakmp", "kerberos", "l2tp", "ldap", "mbtcp",
+        "mgcp", "modbus", "mqtt", "mysql", "nbns", "nbss", "nfs", "pgsql", "pop", "pptp", "rdp", "redis", "rpc", "rtsp", "sdp", "smb",
+        "smb2", "smtp", "socks", "syslog", "tds", "telnet", "vnc", "websocket", "wg", "x11", "xmpp",
+    }
 )  # fmt: skip
-"""Protocols whose fields Wireshark has, and which no dissector of ours reads yet."""
+"""Protocols in TCP or UDP whose fields Wireshark has, and which no dissector of ours reads."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

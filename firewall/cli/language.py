@@ -6,6 +6,7 @@ import argparse
 import difflib
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,12 @@ from firewall.cli.commands import Commands, add_format, add_geo, wants_json
 from firewall.cli.console import BadInput, Exit, count, paint, say, say_json, show_diagnostics, table
 
 if TYPE_CHECKING:
-    from rules_dsl.fields import Field
+    from rules_dsl.fields import Field, Protocol
 
 STANDARD_INPUT = Path("-")
+
+TEXT_WIDTH = 100
+"""Columns of running text."""
 
 
 def register(commands: Commands) -> None:
@@ -53,9 +57,12 @@ def register(commands: Commands) -> None:
         "fields",
         _fields,
         "the field catalogue",
-        "Lists the fields that an expression can test, or says all about one, by its name, an alias, or the start of a name.",
+        "Lists the fields that an expression can test, or says all about one, by its name, an alias, or the start of a name. Of a field\n"
+        "of a protocol it also says which messages count as one.",
         "mantlet fields",
         "mantlet fields tcp.flags",
+        "mantlet fields dns          # the protocol, and all its fields",
+        "mantlet fields tls.sni",
         "mantlet fields ip.",
     )
     fields.add_argument("name", nargs="?", metavar="NAME", help="a field, or the start of its name")
@@ -160,7 +167,7 @@ def _show_diff(name: str, before: str, after: str) -> None:
 
 
 def _fields(options: argparse.Namespace) -> Exit:
-    from rules_dsl.fields import BY_NAME, FIELDS
+    from rules_dsl.fields import BY_NAME, FIELDS, PROTOCOL_OF
 
     name = options.name
     one = BY_NAME.get(name) if name else None
@@ -172,10 +179,15 @@ def _fields(options: argparse.Namespace) -> Exit:
         )
     if wants_json(options):
         shown = ([one] if one else []) + under
-        say_json("fields", {"fields": [_field_json(field) for field in shown]})
+        protocols = {protocol.name: protocol for field in shown if (protocol := PROTOCOL_OF.get(field.name)) is not None}
+        documents = {"fields": [_field_json(field) for field in shown], "protocols": list(map(_protocol_json, protocols.values()))}
+        say_json("fields", documents)
         return Exit.WELL
     if one:
         _say_field(one)
+        if one.name in PROTOCOL_OF:
+            say()
+            _say_protocol(PROTOCOL_OF[one.name])
         if under:
             say()
     if under:
@@ -193,7 +205,9 @@ def _field_json(field: Field) -> dict[str, object]:
         "summary": field.summary,
         "maximum": field.maximum if field.maximum else None,
         "multiple": field.multiple,
+        "bound": field.bound if field.multiple and field.group == "protocol" else None,
         "keyed": field.keyed,
+        "caseless": field.caseless,
         "names": dict(field.names) if field.names else None,
         "wireshark": field.wireshark,
         "at": [
@@ -203,13 +217,26 @@ def _field_json(field: Field) -> dict[str, object]:
     }
 
 
+def _protocol_json(protocol: Protocol) -> dict[str, object]:
+    carriers = [header.value for header in protocol.carriers]
+    return {"name": protocol.name, "title": protocol.title, "carriers": carriers, "valid": protocol.valid}
+
+
+def _say_protocol(protocol: Protocol) -> None:
+    from firewall.cli.reference import carriers_of
+
+    say(f"{paint(protocol.title, 'bold')}, in {carriers_of(protocol)}")
+    for line in textwrap.wrap(f"What counts: {protocol.valid}", TEXT_WIDTH, initial_indent="  ", subsequent_indent="  "):
+        say(line)
+
+
 def _say_field(field: Field) -> None:
-    from firewall.cli.reference import operators_of, places_of
+    from firewall.cli.reference import kind_of, operators_of, places_of
 
     say(f"{paint(field.name, 'bold')}: {field.summary}")
-    say(f"  type       {field.type.value}{', many values' if field.multiple else ''}")
-    if field.maximum > 1:
-        say(f"  values     0 to {field.maximum}")
+    say(f"  type       {', '.join(kind_of(field))}")
+    if field.keyed:
+        say(f'  written    {field.name}["name"], or {field.name}[*] for every one')
     if field.aliases:
         say(f"  also       {', '.join(field.aliases)}")
     for place in places_of(field):

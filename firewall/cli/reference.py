@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rules_dsl.fields import FIELDS, Bits, Field, Header, Type
+from rules_dsl.fields import FIELDS, PROTOCOLS, Bits, Field, Header, Protocol, Type
+from rules_dsl.protocols import IP_PROTOCOLS
 
 if TYPE_CHECKING:
     from rules_dsl.codes import Code
@@ -28,6 +29,17 @@ HEADER_NAMES = {
     Header.ESP: "ESP header",
 }
 
+CARRIERS = {
+    Header.TCP: "TCP",
+    Header.UDP: "UDP",
+    Header.ICMP: "ICMP",
+    Header.ICMPV6: "ICMPv6",
+    Header.GRE: "GRE",
+    Header.IPIP: "IP (protocol 4)",
+    Header.IPV6_IN_IP: "IP (protocol 41)",
+}
+"""What messages of protocols stand in."""
+
 OPERATORS = {
     Type.BOOL: "alone, or == !=",
     Type.INT: "== != < <= > >= in &",
@@ -40,9 +52,8 @@ GROUPS = {
     "ip": "IP",
     "l4": "Transport",
     "place": "Place",
-    "protocol": "Protocols",
 }
-"""The catalogue's groups and their headings."""
+"""The catalogue's groups of header fields, and their headings."""
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------
@@ -50,6 +61,24 @@ GROUPS = {
 
 def operators_of(field: Field) -> str:
     return OPERATORS[field.type]
+
+
+def kind_of(field: Field) -> Iterator[str]:
+    """What a field's values are, beside their meaning."""
+    yield field.type.value
+    if field.type is Type.INT:
+        yield f"0 to {field.maximum}"
+    if field.keyed:
+        yield "with a key"
+    if field.multiple:
+        # What has no protocol is bounded by the packet alone.
+        yield f"many, the first {field.bound}" if field.group == "protocol" else "many"
+    if field.caseless:
+        yield "case ignored"
+
+
+def carriers_of(protocol: Protocol) -> str:
+    return ", ".join(CARRIERS[header] for header in protocol.carriers)
 
 
 def places_of(field: Field) -> Iterator[str]:
@@ -77,33 +106,93 @@ def fields_page() -> str:
     lines = [
         "# Fields",
         "",
-        "Every field that an expression can test. This page is made from the field catalogue (`rules_dsl/fields.py`);",
+        "Every field that an expression can test. This page is made from the field catalogue (`rules_dsl/fields/`);",
         "`mantlet fields NAME` says the same on a terminal.",
         "",
-        "A field that a packet does not carry is absent, and every comparison on it is false. Bytes and bits are counted from 0 from the",
-        "header's first. *Wireshark* names the display filter field that means the same, where one does; where it differs from the field's",
-        "own name it is accepted as an alias.",
+        "A field that a packet does not carry is absent, and every comparison on it is false. *Wireshark* names the display filter field",
+        "that means the same, where one does; where it differs from the field's own name it is accepted as an alias.",
+        "",
+        f"- Headers: {' · '.join(_link(heading) for heading in GROUPS.values())}",
+        f"- Protocols: {' · '.join(_link(name) for name in PROTOCOLS)}",
+        "- [Operators by type](#operators-by-type), [names of IP protocols](#names-of-ip-protocols)",
+        "",
+        "In the headers bytes and bits are counted from 0 from the header's first.",
         "",
     ]
     for group, heading in GROUPS.items():
-        members = [field for field in FIELDS.values() if field.group == group]
-        if not members:
-            continue
         lines += [f"## {heading}", "", "| field | type | meaning | where | Wireshark |", "| --- | --- | --- | --- | --- |"]
-        for field in members:
-            names = f"`{field.name}`" + "".join(f"<br>`{alias}`" for alias in field.aliases)
-            kind = field.type.value + (", many" if field.multiple else "")
-            if field.type is Type.INT:
-                kind += f"<br>0 to {field.maximum}"
-            where = "<br>".join(places_of(field))
-            lines.append(f"| {names} | {kind} | {_cell(field.summary)} | {where} | {f'`{field.wireshark}`' if field.wireshark else ''} |")
+        for field in FIELDS.values():
+            if field.group == group:
+                lines.append(_row(*_start_of_row(field), "<br>".join(places_of(field)), _wireshark(field)))
         lines.append("")
+    lines += [
+        "## Protocols",
+        "",
+        "A protocol is told by the bytes of its messages, whatever the port. Where no message that counts begins in the packet, all its",
+        "fields are absent. [The language](language.md#fields-of-protocols) says what many values, keys and truncated messages mean.",
+        "",
+        "| protocol | in | |",
+        "| --- | --- | --- |",
+        *(
+            _row(f"[`{protocol.name}`](#{_anchor(protocol.name)})", carriers_of(protocol), protocol.title)
+            for protocol in PROTOCOLS.values()
+        ),
+        "",
+    ]
+    for protocol in PROTOCOLS.values():
+        lines += _section(protocol)
     lines += ["## Operators by type", "", "| type | operators |", "| --- | --- |"]
-    lines += [f"| {kind.value} | `{_cell(operators)}` |" for kind, operators in OPERATORS.items()]
-    lines += ["", "## Names of protocols", "", "`ip.proto` and `ipv6.exthdr` compare with numbers and with these names.", ""]
-    numbered = FIELDS["ip.proto"].names or {}
-    lines += ["| name | number |", "| --- | --- |", *(f"| `{name}` | {number} |" for name, number in numbered.items()), ""]
+    lines += [_row(kind.value, f"`{operators}`") for kind, operators in OPERATORS.items()]
+    with_names = [f"`{field.name}`" for field in FIELDS.values() if field.names is IP_PROTOCOLS]
+    named = f"{', '.join(with_names[:-1])} and {with_names[-1]} compare with numbers and with these names."
+    lines += ["", "## Names of IP protocols", "", named, "", "| name | number |", "| --- | --- |"]
+    lines += [*(f"| `{name}` | {number} |" for name, number in IP_PROTOCOLS.items()), ""]
     return "\n".join(lines)
+
+
+def _section(protocol: Protocol) -> Iterator[str]:
+    yield from (f"### {protocol.name}", "", f"{protocol.title}. In {carriers_of(protocol)}.", "")
+    yield from (f"**What counts.** {protocol.valid}", "")
+    yield from ("| field | type | meaning | Wireshark |", "| --- | --- | --- | --- |")
+    yield from (_row(*_start_of_row(field), _wireshark(field)) for field in protocol.fields)
+    yield ""
+    for fields, names in _named(protocol.fields):
+        listed = ", ".join(f"`{name}` {number}" for name, number in names.items())
+        yield from (
+            f"Names that {' and '.join(f'`{field.name}`' for field in fields)} compare{'s' * (len(fields) == 1)} with: {listed}.",
+            "",
+        )
+
+
+def _named(fields: Iterable[Field]) -> Iterator[tuple[list[Field], Mapping[str, int]]]:
+    """Fields that compare with the same names, other than those of IP protocols, and the names."""
+    found: dict[int, list[Field]] = {}
+    for field in fields:
+        if field.names is not None and field.names is not IP_PROTOCOLS:
+            found.setdefault(id(field.names), []).append(field)
+    for members in found.values():
+        yield members, members[0].names or {}
+
+
+def _start_of_row(field: Field) -> tuple[str, str, str]:
+    return "<br>".join(f"`{name}`" for name in (field.name, *field.aliases)), "<br>".join(kind_of(field)), field.summary
+
+
+def _wireshark(field: Field) -> str:
+    return f"`{field.wireshark}`" if field.wireshark else ""
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _link(heading: str) -> str:
+    return f"[{heading}](#{_anchor(heading)})"
+
+
+def _anchor(heading: str) -> str:
+    """As GitHub makes them, of the headings that are here."""
+    return heading.lower().replace(".", "").replace(" ", "-")
 
 
 def _cell(text: str) -> str:

@@ -134,6 +134,36 @@ def test_fields_suggests_what_was_meant(capsys: pytest.CaptureFixture[str]) -> N
     assert "tcp.srcport" in capsys.readouterr().err
 
 
+def test_fields_of_a_protocol_says_what_counts_and_lists_its_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    from rules_dsl.fields import PROTOCOLS
+
+    for name, protocol in PROTOCOLS.items():
+        assert main(["fields", name]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith(f"{name}: ")
+        assert protocol.title in out
+        assert f"What counts: {protocol.valid}" in " ".join(out.split())
+        listed = [line.split()[0] for line in out.partition("\nFIELD ")[2].splitlines()[1:]]
+        assert listed == [field.name for field in protocol.fields[1:]]
+
+
+def test_fields_of_a_field_says_how_many_values_it_has_and_whether_case_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fields", "dns.qry.name"]) == 0
+    out = capsys.readouterr().out
+    assert "bytes, many, the first 16, case ignored" in out
+    assert "What counts: The message is UDP's payload" in out
+    assert main(["fields", "http.header"]) == 0
+    assert 'http.header["name"], or http.header[*]' in capsys.readouterr().out
+
+
+def test_fields_of_a_protocol_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fields", "dns.qry.name", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [(entry["name"], entry["carriers"]) for entry in document["protocols"]] == [("dns", ["udp", "tcp"])]
+    names = {entry["name"]: entry for entry in document["fields"]}
+    assert (names["dns.qry.name"]["multiple"], names["dns.qry.name"]["bound"], names["dns.qry.name"]["caseless"]) == (True, 16, True)
+
+
 def test_fields_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fields", "tcp.flags", "--format", "json"]) == 0
     fields = json.loads(capsys.readouterr().out)["fields"]
