@@ -23,6 +23,7 @@ from bpf.lower_tests import lower_test
 from bpf.refusal import LoweringError, refusal
 from bpf.search import SEARCHES, SEEK_NAME
 from bpf.simplify import simplify
+from bpf.skip import SKIP, skip
 from bpf.sweep import Told
 from bpf.tables import Tables
 from rules_dsl.expression import And, Const, Expression, InAddresses, InRanges, Not, Or, Test, Xor, tests_of
@@ -34,6 +35,8 @@ _INLINE_WEIGHT: Final = 4
 """Where a function is divided, so few tests are not worth one of their own."""
 
 
+MOST_FUNCTIONS: Final = 256
+"""Of a program (BPF_MAX_SUBPROGS in linux/bpf_verifier.h)."""
 RECORD_ON_STACK: Final = 8
 """Facts that a program keeps whose record is on its stack, of which all functions in a chain of calls have 512 bytes together."""
 
@@ -56,7 +59,14 @@ def compile_program(name: str, predicate: Expression, *, source: str = "") -> Pr
     for offset in range(0, lowering.record.size, 8):
         program.store(8, record, offset, 0)
     program.give(program.call(judge.name, program.parameters[0], At(record), 0, 0))
-    return assembled(program, lowering, source)
+    image = assembled(program, lowering, source)
+    if len(image.functions) > MOST_FUNCTIONS:
+        raise too_many_functions(tests[0])
+    return image
+
+
+def too_many_functions(test: Test) -> LoweringError:
+    return LoweringError(test, f"the rule looks at so many fields that its program has more than {MOST_FUNCTIONS} functions: divide it")
 
 
 def assembled(program: Function, lowering: Lowering, source: str, record_size: int | None = None) -> ProgramImage:
@@ -114,7 +124,9 @@ class Lowering:
     record: Record
     told: Mapping[Test, Told] = field(default_factory=dict)
     """The tests that are told by the automata of pattern sets."""
-    searches: dict[str, Callable[[Tables], tuple[Function, ...]]] = field(default_factory=lambda: {**SEARCHES, SEEK_NAME: search_name})
+    searches: dict[str, Callable[[Tables], tuple[Function, ...]]] = field(
+        default_factory=lambda: {**SEARCHES, SEEK_NAME: search_name, SKIP: skip}
+    )
     """Functions that run automata, by name; each is for complete tables."""
     effort: Effort = field(default_factory=Effort)
     parts: list[Function] = field(default_factory=list)

@@ -18,6 +18,7 @@ from bpf.lower_facts import PAYLOADS, Work, place_of, view_of
 from bpf.refusal import LoweringError
 from bpf.regex_automaton import TooLargeError
 from bpf.search import SEEK_NAME, call_seek
+from bpf.skip import SHORTEST, call_skip
 from bpf.slices import pack_slice
 from bpf.tables import LARGEST
 from rules_dsl.expression import (
@@ -151,6 +152,9 @@ def lower_bytes(work: Work, test: BytesTest, yes: Label, no: Label, absent: Labe
             if not wanted:
                 work.code.jump(no)
                 return
+            if len(wanted) == 1 and len(wanted[0]) >= SHORTEST and piece.name is None:
+                _skip(work, piece, wanted[0], yes, no)
+                return
             _run(work, test, piece, partial(automaton.contains, wanted), yes, no)
         case StartsWith(_, value):
             work.code.branch(Condition.LT, piece.length, len(value), no)
@@ -197,6 +201,18 @@ def _equal(work: Work, test: BytesTest, piece: Piece, value: bytes, yes: Label, 
 
 def _word(size: int) -> Bytes:
     return 8 if size >= 8 else 4 if size >= 4 else 2 if size >= 2 else 1
+
+
+def _skip(work: Work, piece: Piece, pattern: bytes, yes: Label, no: Label) -> None:
+    """What the automaton reads where the skipping search gives up is what that has not read: one pass between them."""
+    code = work.code
+    build = partial(automaton.contains, (pattern,))
+    run = work.tables.run((build.func, build.args, piece.fold), partial(build, piece.fold))
+    work.effort.search(work.times)
+    packed = pack_slice(code, piece.offset, piece.length)
+    found = call_skip(code, work.tables, work.context, packed, pattern, piece.fold, run)
+    code.branch(Condition.NE, found, 0, yes)
+    code.jump(no)
 
 
 def _run(work: Work, test: BytesTest, piece: Piece, build: partial[Automaton], yes: Label, no: Label) -> None:

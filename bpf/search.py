@@ -37,7 +37,12 @@ def seek(code: Function, tables: Tables, context: Value, offset: Source, length:
 
 def call_seek(code: Function, context: Value, packed: Value, run: Run) -> Value:
     """The offset of the byte behind the one at which the automaton accepts the packed slice, 0 where it does not."""
-    return code.call(SEEK, context, packed, run.start, run.classes)
+    return call_seek_at(code, context, packed, run.start, run.classes)
+
+
+def call_seek_at(code: Function, context: Value, packed: Value, start: Source, classes: Source) -> Value:
+    """The same, of an automaton that is known when the program runs."""
+    return code.call(SEEK, context, packed, start, classes)
 
 
 class _State:
@@ -97,6 +102,8 @@ def _window(tables: Tables) -> Function:
     code.branch(Condition.EQ, left, 0, stop)
     code.set(size, left)
     code.place(part)
+    for start in range(0, WINDOW, 8):  # a verifier before Linux 6.3 wants to see it written
+        code.store(8, window, start, 0)
     code.load_packet(context, position, At(window), size, over)
     code.update(Alu.ADD, position, size)
     code.store(4, state_at, _State.POSITION, position)

@@ -81,6 +81,11 @@ class Tables:
         halves = (half for pair in rows for bound in pair for half in (bound >> 64, bound & 0xFFFF_FFFF_FFFF_FFFF))
         return self._piece(array("Q", halves).tobytes()), count
 
+    def piece(self, data: bytes) -> int:
+        """Offset of those bytes, at most ROW_REACH of them."""
+        assert len(data) <= ROW_REACH
+        return self._piece(data)
+
     @property
     def limit(self) -> int:
         """No state and no byte classes lie beyond this offset."""
