@@ -129,27 +129,38 @@ def http(request_line: str, agent: str = "Mozilla/5.0", host: str = "shop.exampl
     return f"{request_line}\r\nHost: {host}\r\nUser-Agent: {agent}\r\n\r\n".encode()
 
 
-def client_hello(version: int, server_name: str = "shop.example") -> bytes:
-    """A TLS ClientHello (RFC 8446 section 4.1.2) with a server name, its version field as given."""
-    name = server_name.encode()
-    sni = struct.pack("!HHHBH", 0, len(name) + 5, len(name) + 3, 0, len(name)) + name
+def client_hello(version: int, server_name: str | None = "shop.example", *, share: int = 0) -> bytes:
+    """A TLS ClientHello (RFC 8446 section 4.1.2) with a server name, its version field as given; with a key share of so many bytes
+    before the name, 1,184 being one of ML-KEM-768."""
+    extensions = b""
+    if share:
+        entry = struct.pack("!HH", 0x11EC, share) + b"\x5a" * share
+        extensions += struct.pack("!HHH", 51, len(entry) + 2, len(entry)) + entry
+    if server_name is not None:
+        name = server_name.encode()
+        extensions += struct.pack("!HHHBH", 0, len(name) + 5, len(name) + 3, 0, len(name)) + name
     body = (
         struct.pack("!H", version)
         + bytes(range(32))
         + b"\0"
         + struct.pack("!HH", 2, 0x1301)
         + b"\x01\0"
-        + struct.pack("!H", len(sni))
-        + sni
+        + struct.pack("!H", len(extensions))
+        + extensions
     )
     handshake = b"\x01" + struct.pack("!I", len(body))[1:] + body
     return b"\x16\x03\x01" + struct.pack("!H", len(handshake)) + handshake
 
 
-def sip(first_line: str, agent: str = "Linphone/5.2", body: str = "") -> bytes:
-    """A SIP message (RFC 3261 section 7), with the headers that a scanner fills in too."""
+def quic_initial() -> bytes:
+    """An Initial packet of QUIC version 1 (RFC 9000 section 17.2.2), its payload filling."""
+    return b"\xc3\x00\x00\x00\x01\x08mantlet!\x00\x00" + struct.pack("!H", 0x4000 | 1180) + b"\x5a" * 1180
+
+
+def sip(first_line: str, agent: str = "Linphone/5.2", body: str = "", sender: str = "") -> bytes:
+    """A SIP message (RFC 3261 section 7), with the headers that a scanner fills in too; `sender` is From's display name."""
     headers = (
-        "Via: SIP/2.0/UDP 198.51.100.20:5060;branch=z9hG4bK776\r\nMax-Forwards: 70\r\nFrom: <sip:anna@voice.example>;tag=19\r\n"
+        f"Via: SIP/2.0/UDP 198.51.100.20:5060;branch=z9hG4bK776\r\nMax-Forwards: 70\r\nFrom: {sender}<sip:anna@voice.example>;tag=19\r\n"
         "To: <sip:bela@voice.example>\r\nCall-ID: a84b4c76e66710\r\nCSeq: 1 X\r\n"
         f"User-Agent: {agent}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
@@ -256,6 +267,7 @@ def sip_provider() -> Iterable[bytes]:
     yield tcp(attacker, 40103, proxy, 23, SYN, mss=1460)
     yield icmp(phone, proxy, 8)
     yield udp(phone, 5060, proxy, 5060, sip("BYE sip:bela@voice.example SIP/2.0"))  # 25
+    yield udp(attacker, 5069, proxy, 5060, sip("OPTIONS sip:voice.example SIP/2.0", "PBX", sender='"sipvicious"'))
 
 
 def dns_resolver() -> Iterable[bytes]:
@@ -474,6 +486,48 @@ def amplification() -> Iterable[bytes]:
     yield udp("192.0.2.10", 40005, web, 443, b"\xc3\x00\x00\x00\x01\x08" + b"\x5a" * 40)
 
 
+def tls_egress() -> Iterable[bytes]:
+    desk, desk6, server, server6 = "203.0.113.7", "2001:db8:113::7", "198.51.100.80", "2001:db8:80::80"
+    resolver, resolver6 = "203.0.113.53", "2001:db8:113::53"
+
+    def hello(name: str | None, version: int = 0x0303, port: int = 443) -> bytes:
+        return tcp(desk, 50000, server, port, PSH | ACK, client_hello(version, name))
+
+    yield tcp(desk, 50000, server, 443, SYN, mss=1460)  # 1
+    yield hello("corp.example")
+    yield tcp(desk6, 50001, server6, 443, PSH | ACK, client_hello(0x0303, "Mail.Corp.Example"))
+    yield hello("api.partner.example")
+    yield hello("deb.debian.example")  # 5
+    yield hello("notcorp.example")  # no subdomain
+    yield hello("api.partner.example.attacker.example")
+    yield tcp(desk6, 50002, server6, 443, PSH | ACK, client_hello(0x0303, "video.example"))
+    yield hello(None)
+    long = client_hello(0x0303, "www.corp.example", share=1184)
+    yield tcp(desk, 50003, server, 443, ACK, long[:1200])  # 10: the name is in the next segment
+    yield tcp(desk, 50003, server, 443, PSH | ACK, long[1200:])
+    padded = client_hello(0x0303, "www.corp.example")
+    yield tcp(desk6, 50004, server6, 443, ACK, padded[:3] + b"\x07\x00\x01\x00\x06\xfc" + padded[9:])  # the name, and more to come
+    yield hello("www.corp.example", 0x0301)  # TLS 1.0
+    yield hello("www.corp.example", port=8443)
+    yield tcp(desk, 50005, server, 443, PSH | ACK, b"\x17\x03\x03\x00\x20" + b"\x5a" * 32)  # 15: application data
+    yield tcp(desk, 50005, server, 443, PSH | ACK, b"\x5a" * 1400)  # the middle of a record
+    yield tcp(desk, 50006, server, 443, PSH | ACK, b"\x16")  # one byte of a ClientHello
+    yield udp(desk, 50007, server, 443, quic_initial())
+    yield udp(desk6, 50007, server6, 8443, quic_initial())
+    yield udp(desk, 50007, server, 443, b"\x43mantlet!" + b"\x5a" * 40)  # 20: QUIC under way
+    yield tcp(desk, 50008, server, 443, PSH | ACK, http("GET / HTTP/1.1"))
+    yield tcp(desk6, 50008, server6, 443, PSH | ACK, http("CONNECT video.example:443 HTTP/1.1"))
+    yield tcp(desk, 50009, server, 443, PSH | ACK, b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n")
+    yield udp(desk, 50010, resolver, 53, dns("www.corp.example"))
+    yield udp(desk6, 50010, resolver6, 53, dns("www.corp.example", 28, edns=True))  # 25
+    yield udp(desk, 50010, server, 53, dns("www.corp.example"))  # somebody else's resolver
+    yield udp(desk, 50010, resolver, 53, b"\x5a" * 40)  # not DNS
+    yield tcp(desk, 50011, server, 853, SYN, mss=1460)  # DNS over TLS
+    yield tcp(desk, 50012, server, 80, SYN, mss=1460)
+    yield icmp(desk, server, 8)  # 30
+    yield icmp(desk6, server6, 128)
+
+
 CAPTURES: dict[str, Callable[[], Iterable[bytes]]] = {
     "web-server": web_server,
     "sip-provider": sip_provider,
@@ -482,6 +536,7 @@ CAPTURES: dict[str, Callable[[], Iterable[bytes]]] = {
     "vpn-edge": vpn_edge,
     "cloudflare": cloudflare,
     "amplification": amplification,
+    "tls-egress": tls_egress,
 }
 """The rule file's name without its ending, and its packets in order."""
 
