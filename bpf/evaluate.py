@@ -8,8 +8,9 @@ is all but the local output."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from math import ceil
 from typing import Final, assert_never
 
 from bpf.assembler import Assembler
@@ -19,7 +20,7 @@ from bpf.dissectors.model import DomainName, Each, Slice
 from bpf.image import FunctionKind, MapKind, MapSpec, ProgramImage
 from bpf.ir import At, Function, Label, MapName, Value
 from bpf.isa import Alu, Condition, Helper
-from bpf.lower import PART_WEIGHT, Lowering, assembled
+from bpf.lower import MOST_FUNCTIONS, PART_WEIGHT, Lowering, assembled, too_many_functions
 from bpf.lower_bytes import fold_of
 from bpf.lower_facts import PAYLOADS, Record, Work, place_of, record_for, view_of
 from bpf.pattern_set import BytesTest, pattern_set
@@ -47,8 +48,11 @@ from rules_dsl.expression import (
 MOST_FACTS: Final = 256
 """Facts that an evaluator keeps."""
 
-MOST_MEMBERS: Final = 1024
-"""Rules that one evaluator has: the verifier looks at a million instructions at most."""
+MOST_MEMBERS: Final = 4096
+"""Rules that one evaluator has."""
+
+MOST_SLOTS: Final = 60_000
+"""Instructions of one evaluator. The verifier looks at a million on all paths together; these took it a fifth of that and less."""
 
 _FEW: Final = 3
 """Comparisons with whole values up to which each by itself is quicker than an automaton."""
@@ -68,6 +72,8 @@ class Member:
 class Evaluator:
     """The program of some members, which are numbered from 0, and the programs that ask what it found."""
 
+    first: int
+    """The place of member 0 among all."""
     image: ProgramImage
     names: tuple[str, ...]
     """Of the members."""
@@ -144,10 +150,29 @@ def _record_of_this_cpu(code: Function, record: MapSpec) -> Value:
 
 
 def compile_evaluators(name: str, members: Sequence[Member], *, source: str = "") -> tuple[Evaluator, ...]:
-    """Evaluators for the members in their order, at most MOST_MEMBERS each: the number of a member is its place modulo that. Their
-    images are named `name` and a number. Raises LoweringError."""
-    groups = [members[start : start + MOST_MEMBERS] for start in range(0, len(members), MOST_MEMBERS)]
-    return tuple(_evaluator(f"{name}{index}", group, source) for index, group in enumerate(groups))
+    """Evaluators for the members in their order: one, or as many as the verifier's limits make of it. Their images are named `name` and
+    the place of their first member. Raises LoweringError."""
+    return tuple(_divided(name, members, 0, source))
+
+
+def _divided(name: str, members: Sequence[Member], first: int, source: str) -> Iterator[Evaluator]:
+    pieces = ceil(len(members) / MOST_MEMBERS)
+    if pieces == 1:
+        made = _evaluator(f"{name}{first}", members, source)
+        excess = max(len(made.image.functions) / MOST_FUNCTIONS, made.image.slots / MOST_SLOTS)
+        if excess <= 1 or (len(members) == 1 and len(made.image.functions) <= MOST_FUNCTIONS):
+            yield replace(made, first=first)
+            return
+        if len(members) == 1:
+            raise too_many_functions(next(tests_of(members[0].predicate)))
+        pieces = min(ceil(excess * _MARGIN), len(members))
+    size = ceil(len(members) / pieces)
+    for start in range(0, len(members), size):
+        yield from _divided(name, members[start : start + size], first + start, source)
+
+
+_MARGIN: Final = 1.5
+"""The pieces of what is too large together need more than their share: they have fewer functions in common."""
 
 
 def _evaluator(name: str, members: Sequence[Member], source: str) -> Evaluator:
@@ -200,7 +225,7 @@ def _evaluator(name: str, members: Sequence[Member], source: str) -> Evaluator:
     program.give(1)
     lowering.name = name
     image = assembled(program, lowering, source, record_size=size)
-    return Evaluator(image, tuple(member.name for member in members), record, ended, matched)
+    return Evaluator(0, image, tuple(member.name for member in members), record, ended, matched)
 
 
 @dataclass(frozen=True, slots=True)

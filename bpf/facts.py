@@ -19,6 +19,9 @@ class Fact:
     needs: tuple[Fact, ...] = ()
     constants: tuple[int, ...] = ()
 
+    def __hash__(self) -> int:
+        return hash((self.routine.name, self.constants))  # without the needs: programs ask for facts very often
+
 
 FIRST_BYTE: Final = Fact(headers.FIRST_BYTE)
 """The packet's first byte, no packed number; 0 where it has none."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
@@ -112,11 +113,11 @@ def _facts_of_header(header: Header) -> tuple[Fact, ...]:
             return (LAYOUT,)
 
 
-def _all_needs(need: Need) -> Iterator[Need]:
+@cache
+def _all_needs(need: Need) -> frozenset[Need]:
     """The need and what it needs itself."""
-    yield need
-    for other in need.needs if isinstance(need, Fact) else _facts_of_field(need):
-        yield from _all_needs(other)
+    others = need.needs if isinstance(need, Fact) else _facts_of_field(need)
+    return frozenset((need,)).union(*map(_all_needs, others))
 
 
 # -- the record --------------------------------------------------------------------------------------------------------
@@ -140,8 +141,16 @@ def record_for(tests: Iterable[Test], most: int) -> Record:
     asked: Counter[Need] = Counter()
     for test in tests:
         asked.update({other: 1 for need in needs_of(test) for other in _all_needs(need)})
-    wanted = [need for need, count in asked.most_common() if isinstance(need, Fact) or count > 1]
+    ordered = sorted(asked, key=lambda need: (-asked[need], _words(need)))
+    wanted = [need for need in ordered if isinstance(need, Fact) or asked[need] > 1]
     return Record({need: 8 * index for index, need in enumerate(wanted[:most])})
+
+
+def _words(need: Need) -> str:
+    """By which needs are told apart, the same in every process."""
+    if isinstance(need, Field):
+        return need.name
+    return f"{need.routine.name}({', '.join([*map(_words, need.needs), *map(str, need.constants)])})"
 
 
 # -- a function --------------------------------------------------------------------------------------------------------
@@ -194,7 +203,7 @@ class Work:
         code.update(Alu.ADD, found, 1)
         code.store(8, at, home, found)
         code.place(have)
-        self.known = known | frozenset(_all_needs(need))  # whoever found it out found out before what it needs
+        self.known = known | _all_needs(need)  # whoever found it out found out before what it needs
 
     def fact(self, need: Need) -> Value:
         """A copy of it."""

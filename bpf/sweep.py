@@ -139,6 +139,8 @@ def _window(tables: Tables) -> Function:
     code.branch(Condition.EQ, left, 0, stop)
     code.set(size, left)
     code.place(part)
+    for start in range(0, WINDOW, 8):  # a verifier before Linux 6.3 wants to see it written
+        code.store(8, window, start, 0)
     code.load_packet(context, position, At(window), size, over)
     base = code.table(TABLE)
     classes = code.load(4, state_at, _State.CLASSES)

@@ -6,13 +6,14 @@ one line of matches."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TypeGuard, assert_never
 
 from bpf import LoweringError, compile_program
-from bpf.evaluate import MOST_MEMBERS, Evaluator, Member, compile_evaluators
+from bpf.evaluate import Evaluator, Member, compile_evaluators
 from bpf.image import ProgramImage
 from firewall.generation import TABLE, BpfMatch, BulkElements, Generation, counter_name, prefix_of
 from firewall.match import Conjunction, Key, Match, Notation, PacketClass
@@ -183,9 +184,10 @@ class _Renderer:
             return
         here = self.new_chain(f"{chain.removeprefix(self.prefix + '.')}.{run[0].index}")
         self.add(chain, f"jump {here}", comment=few([stage.rule.name for stage in run]))
-        for evaluator, members in groupby(run, lambda stage: self.numbers[stage.index] // MOST_MEMBERS):
-            numbered = {self.numbers[stage.index] % MOST_MEMBERS: stage for stage in members}
-            self.asked_of(here, self.evaluators[evaluator], numbered)
+        firsts = [evaluator.first for evaluator in self.evaluators]
+        for place, members in groupby(run, lambda stage: bisect_right(firsts, self.numbers[stage.index]) - 1):
+            evaluator = self.evaluators[place]
+            self.asked_of(here, evaluator, {self.numbers[stage.index] - evaluator.first: stage for stage in members})
 
     def asked_of(self, chain: str, evaluator: Evaluator, numbered: Mapping[int, RuleStage]) -> None:
         for number, stage in numbered.items():

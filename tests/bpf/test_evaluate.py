@@ -182,10 +182,17 @@ def test_a_thousand_rules_are_as_much_code_as_ten() -> None:
 
 
 def test_many_rules_are_divided() -> None:
-    evaluators = compile_evaluators("test", ladder(2500))
-    assert [len(each.names) for each in evaluators] == [1024, 1024, 452]
+    """By their number, by their instructions and by their functions."""
+    evaluators = compile_evaluators("test", ladder(5000))
+    assert [(each.first, len(each.names)) for each in evaluators] == [(0, 2500), (2500, 2500)]
+    rng = random.Random(7)
+    source = Expressions(rng, place=False, ebpf_only=True, near=packets_of(rng, 100))
+    members = [Member(f"r{n}", source.expression(3), True) for n in range(400)]
+    various = compile_evaluators("test", members)
+    assert len(various) > 1
+    assert sum(len(each.names) for each in various) == 400
     with ExitStack() as stack:
-        for each in evaluators:
+        for each in (*evaluators, *various):
             stack.enter_context(load(each.image, stack.enter_context(shared_maps([each.image]))))
 
 
