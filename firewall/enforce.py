@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -84,7 +84,7 @@ class TenantStatus:
     """In the rule file's order."""
 
 
-def apply(path: Path, *, node: Node | None = None, geo: Path | None = None, who: str | None = None, state: State | None = None) -> Change:
+def apply(path: Path, *, node: Node | None = None, geo: Sequence[Path] = (), who: str | None = None, state: State | None = None) -> Change:
     """Enforces a rule file. Raises EnvironmentRefusedError, DiagnosticError (nothing has happened then), StateError, and what
     Kernel.install raises (and then the rules enforced before still are)."""
     sources, policy = read_sources(path, geo=geo)
@@ -97,7 +97,7 @@ def apply_text(
     name: str,
     folder: Path,
     node: Node | None = None,
-    geo: Path | None = None,
+    geo: Sequence[Path] = (),
     who: str | None = None,
     state: State | None = None,
 ) -> Change:

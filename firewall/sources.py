@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rules_dsl import Geo, Limits, Source, parse_policy
-from rules_dsl.files import decode, read_text
+from rules_dsl.files import read_text
 from rules_dsl.literals import quoted, string_value
 from rules_dsl.parser import parse_statement_tree
 from rules_dsl.policy import Policy
@@ -24,8 +24,8 @@ class Sources:
     text: str
     files: Mapping[str, bytes]
     """Contents of the files that the text names, by the path as written there."""
-    geo: bytes | None = None
-    """A table of countries given beside the rule file (network,country,asn)."""
+    geo: tuple[bytes, ...] = ()
+    """Files of countries and AS numbers given beside the rule file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +36,16 @@ class _NamedFile:
     """As written."""
 
 
-def read_sources(path: Path, *, geo: Path | None = None) -> tuple[Sources, Policy]:
+def read_sources(path: Path, *, geo: Sequence[Path] = ()) -> tuple[Sources, Policy]:
     """The sources of a rule file, and the policy that they say. Raises DiagnosticError with every error."""
     return sources_of(read_text(path), name=str(path), folder=path.parent, geo=geo)
 
 
-def sources_of(text: str, *, name: str, folder: Path, geo: Path | None = None) -> tuple[Sources, Policy]:
+def sources_of(text: str, *, name: str, folder: Path, geo: Sequence[Path] = ()) -> tuple[Sources, Policy]:
     """As `read_sources`, for a text; `folder` is where the paths in it start."""
-    policy = parse_policy(text, name=name, folder=folder, geo=None if geo is None else Geo.load(geo))
+    policy = parse_policy(text, name=name, folder=folder, geo=Geo.load(*geo) if geo else None)
     files = {named.path: (folder / named.path).read_bytes() for named in _named_files(name, text)}
-    return Sources(name, text, files, None if geo is None else geo.read_bytes()), policy
+    return Sources(name, text, files, tuple(path.read_bytes() for path in geo)), policy
 
 
 def policy_from(sources: Sources, stored: Mapping[str, Path]) -> Policy:
@@ -56,7 +56,7 @@ def policy_from(sources: Sources, stored: Mapping[str, Path]) -> Policy:
         parts += [sources.text[at : named.start], quoted(str(stored[named.path].absolute()).encode())]
         at = named.end
     text = "".join((*parts, sources.text[at:]))
-    geo = None if sources.geo is None else Geo.parse(decode(sources.geo, "geo"), "geo")
+    geo = Geo.parse_all((content, f"geo {at}") for at, content in enumerate(sources.geo, 1)) if sources.geo else None
     return parse_policy(text, name=sources.name, geo=geo)
 
 
@@ -67,9 +67,13 @@ def _named_files(name: str, text: str) -> list[_NamedFile]:
         if piece.word not in ("list", "geo"):
             continue
         match parse_statement_tree(source, piece.start, piece.end, Limits().nesting)[0]:
-            case ListStatement(content=Text() as literal) | GeoStatement(path=literal):
-                path = string_value(literal.text).decode(errors="replace")
-                found.append(_NamedFile(piece.start + literal.start, piece.start + literal.end, path))
-            case _:
+            case ListStatement(content=Text() as literal):
+                literals: tuple[Text, ...] = (literal,)
+            case GeoStatement(paths=literals):
                 pass
+            case _:
+                literals = ()
+        for literal in literals:
+            path = string_value(literal.text).decode(errors="replace")
+            found.append(_NamedFile(piece.start + literal.start, piece.start + literal.end, path))
     return found

@@ -4,7 +4,7 @@ Which revision is enforced is not written here: the kernel knows. A revision is 
 was; one that is neither marked nor enforced is what a killed `apply` left, and `settle` removes it.
 
     lock
-    TENANT/rN/manifest.json  policy.rules  files/0 files/1 ...  [geo]  [enforced]"""
+    TENANT/rN/manifest.json  policy.rules  files/0 files/1 ...  [geo geo.1 ...]  [enforced]"""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ class State:
         revision, written = _read_manifest(folder / "manifest.json")
         stored = {path: folder / "files" / str(at) for at, path in enumerate(written)}
         try:
-            geo = (folder / "geo").read_bytes() if (folder / "geo").exists() else None
+            geo = tuple(place.read_bytes() for place in takewhile(Path.exists, map(folder.joinpath, _geo_names())))
             files = {path: place.read_bytes() for path, place in stored.items()}
             text = (folder / "policy.rules").read_bytes().decode()
         except (OSError, UnicodeDecodeError) as error:
@@ -154,8 +155,8 @@ class State:
         _write(making / "policy.rules", sources.text.encode())
         for at, content in enumerate(sources.files.values()):
             _write(making / "files" / str(at), content)
-        if sources.geo is not None:
-            _write(making / "geo", sources.geo)
+        for name, content in zip(_geo_names(), sources.geo, strict=False):
+            _write(making / name, content)
         _sync(making / "files")
         _sync(making)
         making.rename(folder)
@@ -197,6 +198,11 @@ class State:
             if not any(_entries(self.directory / tenant)):
                 shutil.rmtree(self.directory / tenant, ignore_errors=True)
         return tuple(gone)
+
+
+def _geo_names() -> Iterator[str]:
+    """Of the files of countries and AS numbers given beside a rule file, without end."""
+    return (f"geo.{at}" if at else "geo" for at in count())
 
 
 def _entries(folder: Path) -> tuple[Path, ...]:

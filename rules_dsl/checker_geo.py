@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from rules_dsl import checker_values as values
-from rules_dsl.checking import TYPE_WORDS, Context, Left, place_of
+from rules_dsl.checking import TYPE_WORDS, Context, Left, Place, place_of
 from rules_dsl.expression import And, Const, Expression, FieldValue, InAddresses, Not, Or
 from rules_dsl.fields import FIELDS, Type
 from rules_dsl.geo import Addresses, Geo, is_country
@@ -19,6 +19,15 @@ GEO_FIELDS = {
     "ip.dst.asnum": ("ip.dst",),
 }
 """The addresses that each one looks up."""
+
+HOW_TO_GIVE_ONE = (
+    'name your file in the rule file: geo "FILE", or on the command line: --geo FILE '
+    "(MMDB; a registry's delegated statistics, which have countries only; or CSV: network,country,asn)"
+)
+OTHER_CODES = {b"UK": "GB", b"EL": "GR", b"FX": "FR", b"SU": "RU", b"YU": "RS", b"AN": "CW"}
+"""Codes that are in use, or were, for what has another in ISO 3166-1."""
+SHOWN = 5
+"""Codes or numbers that one warning names."""
 
 _OPERATORS = {
     Type.BYTES: (Operator.EQ, Operator.NE, Operator.IN),
@@ -40,8 +49,13 @@ def geo_test(context: Context, left: Left, node: Comparison, quantifier: Quantif
     assert left.field is not None
     name = left.field.name
     if context.geo is None:
-        help = 'name a table of networks with the statement: geo "FILE.csv" (its first line: network,country,asn)'
-        context.error("E0607", f"`{name}` needs a table of countries and autonomous systems", left.place, "no table given", help=help)
+        message = f"`{name}` needs a table of countries and autonomous systems"
+        context.error("E0607", message, left.place, "no table given", help=HOW_TO_GIVE_ONE)
+        return None
+    if _lacks(left, context.geo):
+        what, file = ("countries", "a country") if left.type is Type.BYTES else ("AS numbers", "an ASN")
+        help = f'give a file that has them besides: geo "FILE.mmdb" in the rule file, or --geo FILE.mmdb ({file} database)'
+        context.error("E0608", f"`{name}` needs {what}, and none of the geo files has any", left.place, f"no {what}", help=help)
         return None
     if node.operator not in _OPERATORS[left.type]:
         allowed = " ".join(operator.value for operator in _OPERATORS[left.type])
@@ -62,6 +76,19 @@ def geo_test(context: Context, left: Left, node: Comparison, quantifier: Quantif
         return Not(one) if unequal else one
     known = context.geo.in_countries(lambda code: True)
     return _each(addresses, passing, known, every=quantifier is Quantifier.ALL, negated=negated ^ unequal)
+
+
+def _lacks(left: Left, geo: Geo) -> bool:
+    """Whether the files say nothing at all of what the field is about."""
+    return not geo.incomplete and not (geo.countries if left.type is Type.BYTES else geo.systems)
+
+
+def _warn_unknown(context: Context, place: Place, what: str, unknown: list[str], help: str | None) -> None:
+    """What no entry has is no error: a table may lose an entry from one day to the next."""
+    if not unknown or (context.geo is not None and context.geo.incomplete):
+        return
+    shown = ", ".join(f"`{item}`" for item in unknown[:SHOWN]) + (f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else "")
+    context.error("W0503", f"no network of the geo files has the {what} {shown}", place, "not in the geo files", help=help)
 
 
 def _within(address: FieldValue, ranges: Addresses) -> Expression:
@@ -99,6 +126,9 @@ def _countries(context: Context, left: Left, node: Comparison, geo: Geo) -> Addr
             help = "a country is two capital letters (ISO 3166-1 alpha-2)"
             context.error("E0203", f"{code.decode(errors='replace')!r} is no country code", place_of(right), help=help)
             return None
+    unknown = [code for code in wanted if code not in geo.countries]
+    better = [f"{code.decode()} is {OTHER_CODES[code]} in ISO 3166-1" for code in unknown if code in OTHER_CODES]
+    _warn_unknown(context, place_of(right), "country", [code.decode() for code in unknown], "; ".join(better) or None)
     return geo.in_countries(frozenset(wanted).__contains__)
 
 
@@ -125,7 +155,10 @@ def _systems(context: Context, left: Left, node: Comparison, geo: Geo) -> Addres
         }.get(node.operator, (pair,))
     if ranges is None:
         return None
-    return geo.in_systems(lambda number: any(low <= number <= high for low, high in ranges))
+    if node.operator in (Operator.EQ, Operator.NE, Operator.IN):
+        unknown = [str(low) for low, high in ranges if low == high and low not in geo.systems]
+        _warn_unknown(context, place_of(right), "AS number", unknown, None)
+    return geo.in_systems(tuple((low, high) for low, high in ranges if low <= high))
 
 
 def _wrong_shape(context: Context, node: Comparison) -> None:

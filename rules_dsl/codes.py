@@ -69,7 +69,7 @@ _ALL = (
     # -- rule files
     Code("E0501", "an unknown statement", "A statement begins on a line of its own with one of the language's keywords.", 'blok "x" when tcp', 'block "x" when tcp'),
     Code("E0502", "two rules of one name", "Counters, logs, replays and tests refer to a rule by its name, which is unique in its file. A rule without a name is called #N, N being its place.", 'block "x" when tcp\nblock "x" when udp', 'block "x" when tcp\nblock "y" when udp'),
-    Code("E0503", "a statement that stands twice", "A file has one tenant, one default, one hook and one geo table.", "default allow\ndefault block", "default block"),
+    Code("E0503", "a statement that stands twice", "A file has one tenant, one default and one hook.", "default allow\ndefault block", "default block"),
     Code("E0504", "an unknown hook", "Rules stand at prerouting (the default), forward, input or output.", "hook ingress", "hook prerouting"),
     Code("E0505", "no default", "What no rule ends is allowed, blocked or rejected.", "default log", "default block"),
     Code("E0506", "a rate that cannot be kept", "A limit is `to COUNT/UNIT`, the unit second, minute or hour, perhaps `per` an address (with a prefix length) or a number, perhaps with a `burst`.", 'limit "x" to 5/fortnight when udp', 'limit "x" to 5/hour when udp'),
@@ -86,8 +86,9 @@ _ALL = (
     Code("E0602", "no item of a list", "An item is an address, a network, a range, a number or a quoted string; a list file holds one a line.", "list a = { example }", 'list a = { "example" }'),
     Code("E0603", "an unknown list", "A list is defined in the same file (above or below), or given with the expression.", "ip.src in $ofices", "ip.src in $offices"),
     Code("E0604", "a list of several kinds", "A list holds addresses, numbers or strings, and only one of these kinds.", "list a = { 192.0.2.1 80 }", "list a = { 192.0.2.1 192.0.2.80 }"),
-    Code("E0605", "a broken table of countries", "The table is CSV: the first line is network,country,asn; then a network, a country's two capital letters (or nothing), a number (or nothing).", "192.0.2.0/24,Germany,64496", "192.0.2.0/24,DE,64496"),
-    Code("E0607", "no table of countries", "Country and asn fields look addresses up in the operator's own table, which the statement `geo` (or an option) names.", 'ip.src.country == "DE"', 'geo "countries.csv"\nblock "x" when ip.src.country == "DE"'),
+    Code("E0605", "a broken geo file", "A geo file is an MMDB, a registry's delegated statistics, or CSV: the first line is network,country,asn; then a network, a country's two capital letters (or nothing), a number (or nothing).", "192.0.2.0/24,Germany,64496", "192.0.2.0/24,DE,64496"),
+    Code("E0607", "no geo file", "Country and asnum fields look addresses up in the operator's own files, which the statement `geo` or the option --geo names.", 'ip.src.country == "DE"', 'geo "countries.mmdb"\nblock "x" when ip.src.country == "DE"'),
+    Code("E0608", "geo files that lack what is asked for", "A country database has no AS numbers, and an ASN database no countries: name both. Registries' delegated statistics have countries only.", 'ip.src.asnum == 64496', 'geo "countries.mmdb" "asn.mmdb"\nblock "x" when ip.src.asnum == 64496'),
     # -- enforcement
     Code("E0901", "limit cannot be enforced yet", "`limit` is parsed and checked, and no part of the kernel side keeps rates yet.", 'limit "x" to 100/second per ip.src when udp', 'disabled limit "x" to 100/second per ip.src when udp'),
     Code("E0903", "connection state cannot be tested yet", "`ct.state` and `ct.direction` are parsed and checked; at the hook where rules stand connections are not tracked yet.", 'allow "x" when ct.state == "established"', 'allow "x" when tcp.flags.ack'),
@@ -97,6 +98,7 @@ _ALL = (
     # -- warnings
     Code("W0501", "a list that no rule uses", "The list is defined, and neither a rule nor a test names it.", "list a = { 1 }", 'list a = { 1 }\ncount "x" when ip.ttl in $a'),
     Code("W0502", "a rule that no packet reaches", "A rule above it ends the evaluation of every packet.", 'allow "all" when true\nblock "x" when tcp', 'block "x" when tcp\nallow "all" when true'),
+    Code("W0503", "a country or AS number that no network has", "The geo files have no entry of it, so the test matches nothing. A slip of the pen, or a file that is too old.", 'geo "countries.mmdb"\nblock "x" when ip.src.country == "UK"', 'geo "countries.mmdb"\nblock "x" when ip.src.country == "GB"'),
 )  # fmt: skip
 
 CODES: Mapping[str, Code] = MappingProxyType({code.code: code for code in _ALL})

@@ -27,9 +27,14 @@ def read_text(path: Path, name: str | None = None, asked_at: Span | None = None)
     """The text of a UTF-8 file. Raises DiagnosticError: E0601 where it cannot be read, E0007 where it is not UTF-8.
 
     `asked_at` is where the text that names the file says so."""
+    return decode(read_bytes(path, name, asked_at), str(path) if name is None else name)
+
+
+def read_bytes(path: Path, name: str | None = None, asked_at: Span | None = None) -> bytes:
+    """As `read_text`, whatever is in the file. Raises DiagnosticError (E0601)."""
     name = str(path) if name is None else name
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         span = asked_at or Span(Source(name, ""), 0, 0)
         reason = error.strerror or type(error).__name__
@@ -37,7 +42,6 @@ def read_text(path: Path, name: str | None = None, asked_at: Span | None = None)
         raise DiagnosticError((Diagnostic("E0601", f"cannot read `{name}`: {reason}", span, help=help),)) from None
     except ValueError:  # a path with a NUL in it
         raise DiagnosticError((Diagnostic("E0601", "this is no file name", asked_at or Span(Source(name, ""), 0, 0)),)) from None
-    return decode(data, name)
 
 
 def decode(data: bytes, name: str) -> str:

@@ -1,28 +1,35 @@
-"""Countries and autonomous systems: which addresses each one has, from the operator's own file.
+"""Countries and autonomous systems: which addresses each one has, from the operator's own files.
 
-The file is CSV with the header `network,country,asn`: a CIDR or address range, an ISO 3166-1 alpha-2 code, a number; country or
-asn may be empty. What no line names is unknown: the country and asn fields are absent there.
+A file is an MMDB, a registry's delegated statistics, or CSV; which of them is told by what is in it. What no file names is unknown: the
+country and asn fields are absent there.
 """
 
 from __future__ import annotations
 
-import csv
-import re
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial, reduce
 from pathlib import Path
+from typing import TypeVar
 
-from rules_dsl import literals
-from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
+from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source
 from rules_dsl.expression import Ranges
-from rules_dsl.files import read_text, stray_return
-from rules_dsl.literals import LiteralError
+from rules_dsl.files import decode, read_bytes, stray_return
+from rules_dsl.geo_csv import read_csv
+from rules_dsl.geo_entries import Addresses, Entries, broken, is_country
+from rules_dsl.geo_registry import is_registry_file, read_registry
 from rules_dsl.ranges import merged
 
-Addresses = tuple[Ranges, Ranges]
-"""IPv4 and IPv6 ranges."""
+__all__ = ["Addresses", "Geo", "is_country"]
 
-_MAX_ERRORS = 20
+Key = TypeVar("Key", bytes, int)
+
+MMDB_MARKER = b"\xab\xcd\xefMaxMind.com"
+MMDB_TAIL = 128 * 1024
+"""Bytes at the end of a file, in which the marker stands (MaxMind DB file format, "Database metadata")."""
+PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+"""How packed files begin, and what packed them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,29 +38,52 @@ class Geo:
     """By ISO 3166-1 alpha-2 code."""
     systems: dict[int, Addresses] = field(default_factory=dict)
     """By autonomous system number."""
+    incomplete: bool = False
+    """A file could not be read, and that is reported: what is missing here says nothing."""
 
     @staticmethod
-    def load(path: Path) -> Geo:
-        """Reads a `network,country,asn` file. Raises DiagnosticError (E06xx)."""
-        return Geo.parse(read_text(path), str(path))
+    def load(*paths: Path) -> Geo:
+        """Reads files; what an earlier one says goes before.
+
+        Raises DiagnosticError (E0601, E0605, E0007, E0008) with what is wrong in all of them."""
+        return _all((partial(read_bytes, path), str(path)) for path in paths)
 
     @staticmethod
-    def parse(text: str, name: str) -> Geo:
-        """The table that `text` holds. Raises DiagnosticError (E0605) with up to 20 errors."""
-        return _parse(text, name)
+    def parse(content: bytes | str, name: str) -> Geo:
+        """The table that a file's content holds. Raises DiagnosticError (E0605) with up to 20 errors."""
+        return _parsed(content.encode() if isinstance(content, str) else content, name)
+
+    @staticmethod
+    def parse_all(contents: Iterable[tuple[bytes, str]]) -> Geo:
+        """As `load`, of contents and names."""
+        return _all((partial(bytes, content), name) for content, name in contents)
+
+    def joined(self, later: Geo) -> Geo:
+        """With what `later` says of addresses of which this says nothing: of their country, and, on its own, of their AS number."""
+        known = self.in_countries(lambda code: True), _union(self.systems.values())
+        return Geo(
+            _joined(self.countries, later.countries, known[0]),
+            _joined(self.systems, later.systems, known[1]),
+            self.incomplete or later.incomplete,
+        )
 
     def in_countries(self, passes: Callable[[bytes], bool]) -> Addresses:
         """The addresses whose country passes."""
         return _union(ranges for code, ranges in self.countries.items() if passes(code))
 
-    def in_systems(self, passes: Callable[[int], bool]) -> Addresses:
-        """The addresses whose autonomous system number passes."""
-        return _union(ranges for number, ranges in self.systems.items() if passes(number))
+    def in_systems(self, numbers: Ranges) -> Addresses:
+        """The addresses whose autonomous system number is one of these."""
+        if sum(high - low + 1 for low, high in numbers) <= len(self.systems):
+            asked: Iterable[int] = (number for low, high in numbers for number in range(low, high + 1) if number in self.systems)
+        else:
+            asked = (number for number in self.systems if _within(number, numbers))
+        return _union(self.systems[number] for number in asked)
 
 
-def is_country(code: bytes) -> bool:
-    """Two capital letters, or a letter and a digit: who makes such tables writes T1 for Tor and the like."""
-    return re.fullmatch(rb"[A-Z][A-Z0-9]", code) is not None
+def _within(number: int, ranges: Ranges) -> bool:
+    """`ranges` are sorted."""
+    at = bisect_left(ranges, (number + 1,)) - 1
+    return at >= 0 and ranges[at][1] >= number
 
 
 def _union(parts: Iterable[Addresses]) -> Addresses:
@@ -65,63 +95,69 @@ def _union(parts: Iterable[Addresses]) -> Addresses:
     return merged(v4), merged(v6)
 
 
-def _parse(text: str, name: str) -> Geo:
-    source = Source(name, text)
+def _joined(first: dict[Key, Addresses], later: dict[Key, Addresses], known: Addresses) -> dict[Key, Addresses]:
+    if not first or not later:
+        return first or later
+    result = dict(first)
+    for key, (v4, v6) in later.items():
+        new = _without(v4, known[0]), _without(v6, known[1])
+        if new[0] or new[1]:
+            result[key] = _union((result[key], new)) if key in result else new
+    return result
+
+
+def _without(ranges: Ranges, known: Sequence[tuple[int, int]]) -> Ranges:
+    """What of sorted ranges lies in none of the `known` ones, sorted too."""
+    result: list[tuple[int, int]] = []
+    for low, high in ranges:
+        at = max(bisect_left(known, (low,)) - 1, 0)
+        start = low
+        while at < len(known) and known[at][0] <= high:
+            if known[at][1] >= start:
+                if known[at][0] > start:
+                    result.append((start, known[at][0] - 1))
+                start = known[at][1] + 1
+            at += 1
+        if start <= high:
+            result.append((start, high))
+    return tuple(result)
+
+
+def _all(files: Iterable[tuple[Callable[[], bytes], str]]) -> Geo:
+    tables: list[Geo] = []
+    found: list[Diagnostic] = []
+    for content, name in files:
+        try:
+            tables.append(Geo.parse(content(), name))
+        except DiagnosticError as error:
+            found += error.diagnostics
+    if found:
+        raise DiagnosticError(tuple(found))
+    return reduce(Geo.joined, tables, Geo())
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8)
+def _parsed(data: bytes, name: str) -> Geo:
+    """Kept, as rule files of one folder name the same files. Who gets it changes nothing in it."""
+    return Geo(*_read(data, name).closed())
+
+
+def _read(data: bytes, name: str) -> Entries:
+    if data.rfind(MMDB_MARKER, max(0, len(data) - MMDB_TAIL)) >= 0:
+        from rules_dsl.geo_mmdb import read_mmdb  # noqa: PLC0415 (the library is loaded where such a file is given)
+
+        return read_mmdb(data, name)
+    packer = next((packer for start, packer in PACKED.items() if data.startswith(start)), None)
+    if packer is not None:
+        raise broken(name, f"`{name}` is packed ({packer})", "unpack it first")
+    if b"\0" in data:
+        help = "an MMDB file ends with its metadata, and this one was perhaps cut short: fetch it again"
+        raise broken(name, f"`{name}` is neither an MMDB file nor text", help)
+    source = Source(name, decode(data, name))
     refused = stray_return(source)
     if refused is not None:
         raise DiagnosticError((refused,))
-    found: list[Diagnostic] = []
-    countries: dict[bytes, tuple[list[tuple[int, int]], list[tuple[int, int]]]] = {}
-    systems: dict[int, tuple[list[tuple[int, int]], list[tuple[int, int]]]] = {}
-    seen_header = False
-    offset = 0
-    for line in text.split("\n"):
-        span = Span(source, offset, offset + len(line))
-        offset += len(line) + 1
-        try:
-            row = [cell.strip() for cell in next(csv.reader([line]), [])]
-        except csv.Error as error:
-            raise DiagnosticError((Diagnostic("E0605", f"this line is not CSV: {error}", span),)) from None
-        if not row or row[0].startswith("#"):
-            continue
-        if not seen_header:
-            if row != ["network", "country", "asn"]:
-                raise _no_header(name, span)
-            seen_header = True
-            continue
-        try:
-            version, low, high, country, system = _row(row)
-        except LiteralError as error:
-            found.append(Diagnostic("E0605", error.message, span, help=error.help))
-            if len(found) >= _MAX_ERRORS:
-                break
-            continue
-        if country:
-            countries.setdefault(country, ([], []))[version == 6].append((low, high))
-        if system is not None:
-            systems.setdefault(system, ([], []))[version == 6].append((low, high))
-    if not seen_header:
-        raise _no_header(name, Span(source, 0, 0))
-    if found:
-        raise DiagnosticError(tuple(found))
-    return Geo(
-        {code: (merged(v4), merged(v6)) for code, (v4, v6) in countries.items()},
-        {number: (merged(v4), merged(v6)) for number, (v4, v6) in systems.items()},
-    )
-
-
-def _no_header(name: str, place: Span) -> DiagnosticError:
-    help = "the first line is: network,country,asn"
-    return DiagnosticError((Diagnostic("E0605", f"`{name}` is no table of countries", place, "expected the header", help=help),))
-
-
-def _row(row: list[str]) -> tuple[int, int, int, bytes, int | None]:
-    if len(row) != 3:
-        raise LiteralError("E0605", f"a line has three columns, and this one has {len(row)}", 0, 0, "network,country,asn")
-    version, low, high = literals.address_range(row[0])
-    if row[1] and not is_country(row[1].encode()):
-        raise LiteralError("E0605", f"`{row[1]}` is no country code", 0, 0, "two capital letters (ISO 3166-1 alpha-2): DE")
-    system = literals.number(row[2].removeprefix("AS")) if row[2] else None
-    if system is not None and system >= 1 << 32:
-        raise LiteralError("E0605", f"`{row[2]}` is no autonomous system number: they end at 4294967295", 0, 0)
-    return version, low, high, row[1].encode(), system
+    return read_registry(source) if is_registry_file(source.text) else read_csv(source)

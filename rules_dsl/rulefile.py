@@ -132,7 +132,7 @@ def check_policy(
     """The policy of a file (a Path) or of a text (a str), None where it has errors; and every error and warning, in their order.
 
     `folder` is where relative paths in the text start: the file's own, or the current one. `geo` is the table for country and asn
-    fields where the text names none; `lists` are stored lists that it may use besides its own."""
+    fields, behind the files that the text names itself; `lists` are stored lists that it may use besides its own."""
     if isinstance(path_or_source, Path):
         try:
             text = read_text(path_or_source, name)

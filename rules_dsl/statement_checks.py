@@ -16,7 +16,7 @@ from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
 from rules_dsl.expression import Const, Expression, Ranges
 from rules_dsl.expressions import too_long
 from rules_dsl.fields import BY_NAME, Type
-from rules_dsl.files import read_text
+from rules_dsl.files import read_bytes, read_text
 from rules_dsl.geo import Geo
 from rules_dsl.lexemes import Gathered
 from rules_dsl.limits import Limits
@@ -75,6 +75,8 @@ class PolicyChecks:
         self.lists: dict[str, ListValue] = dict(lists)
         self.own_lists: dict[str, Span] = {}
         self.context = Context(source, self.lists, limits, geo, found=found)
+        self.geo = Geo()
+        self.geo_beside = geo
         self.once: dict[str, _Said] = {}
         self.v4: list[tuple[int, int]] = []
         self.v6: list[tuple[int, int]] = []
@@ -88,7 +90,7 @@ class PolicyChecks:
 
     def policy(self) -> Policy:
         """The policy; of use where no error was found."""
-        if not self.context.found:
+        if not any(diagnostic.is_error for diagnostic in self.context.found):
             self._warn_unused()
             self._warn_unreachable()
         protect = Protect() if self.all_traffic else Protect(merged(self.v4), merged(self.v6), tuple(self.interfaces), tuple(self.marks))
@@ -155,19 +157,21 @@ class PolicyChecks:
         self._say_once(base, "default", word, statement.start, statement.end)
 
     def geo_statement(self, base: int, statement: GeoStatement) -> None:
+        """The files of all such statements, in their order, and behind them those given beside the rule file."""
         self.context.base = base
-        path = self._path(statement.path)
-        if path is None:
-            return
-        shown, full = path
-        self._say_once(base, "geo", shown, statement.start, statement.end)
-        try:
-            text = read_text(full, shown, self.context.span(*place_of(statement.path)))
-            self.context.geo = Geo.parse(text, shown)
-        except DiagnosticError as error:
-            self.context.found += error.diagnostics
-            # One message about the file is enough: its fields are checked against an empty table.
-            self.context.geo = self.context.geo or Geo()
+        for literal in statement.paths:
+            path = self._path(literal)
+            if path is None:
+                self.geo = self.geo.joined(Geo(incomplete=True))
+                continue
+            shown, full = path
+            try:
+                self.geo = self.geo.joined(Geo.parse(read_bytes(full, shown, self.context.span(*place_of(literal))), shown))
+            except DiagnosticError as error:
+                self.context.found += error.diagnostics
+                # One message about the file is enough: its fields are checked against the others.
+                self.geo = self.geo.joined(Geo(incomplete=True))
+        self.context.geo = self.geo if self.geo_beside is None else self.geo.joined(self.geo_beside)
 
     def _path(self, node: Text) -> tuple[str, Path] | None:
         """A path as written, and where it leads."""

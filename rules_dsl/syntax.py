@@ -264,7 +264,7 @@ class DefaultStatement:
 
 @dataclass(frozen=True, slots=True)
 class GeoStatement:
-    path: Text
+    paths: tuple[Text, ...]
     start: int
     end: int
 

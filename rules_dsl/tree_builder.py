@@ -174,7 +174,8 @@ class TreeBuilder:
         return syntax.DefaultStatement(_leaf(children[1]), *self._ends(children))
 
     def geo(self, children: list[Any]) -> Any:
-        return syntax.GeoStatement(_leaf(children[1]), *self._ends(children))
+        word, *paths = children
+        return syntax.GeoStatement(tuple(paths), _span(word)[0], paths[-1].end)
 
     def expect(self, children: list[Any]) -> Any:
         word, verdict, rule, when, capture, frames = children

@@ -49,7 +49,13 @@ def add_policy_file(parser: argparse.ArgumentParser) -> None:
 
 def add_geo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--geo", type=Path, metavar="CSV", help="countries and AS numbers of networks, for country and asnum fields: network,country,asn"
+        "--geo",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="countries and AS numbers of networks, for country and asnum fields: an MMDB, a registry's delegated statistics, or CSV "
+        "(network,country,asn); may be repeated, and what an earlier file says goes before",
     )
 
 

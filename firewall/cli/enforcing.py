@@ -177,8 +177,8 @@ def _apply(options: argparse.Namespace) -> Exit:
     from firewall.plan import Node
 
     require_file(options.file)
-    if options.geo is not None:
-        require_file(options.geo)
+    for path in options.geo:
+        require_file(path)
     _say_change(options, "apply", apply(options.file, node=Node(options.node, options.region), geo=options.geo))
     return Exit.WELL
 

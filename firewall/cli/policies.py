@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,11 +59,12 @@ def load(options: argparse.Namespace, path: Path | None = None) -> Policy:
     return load_policy(path, geo=geo_table(options.geo))
 
 
-def geo_table(path: Path | None) -> Geo | None:
-    """The table of `--geo`, or None without one."""
-    if path is None:
+def geo_table(paths: Sequence[Path]) -> Geo | None:
+    """The table of the files of `--geo`, or None without one."""
+    if not paths:
         return None
     from rules_dsl import Geo
 
-    require_file(path)
-    return Geo.load(path)
+    for path in paths:
+        require_file(path)
+    return Geo.load(*paths)

@@ -136,7 +136,7 @@ def test_rollback_needs_none_of_the_files_of_then(host: Host) -> None:
 def test_a_geo_table_beside_the_rule_file_is_kept_too(host: Host) -> None:
     table = host.folder / "table.csv"
     table.write_text("network,country,asn\n10.9.0.0/24,DE,64500\n")
-    host.apply('block "land" when ip.src.country == "DE" and udp\n', geo=table)
+    host.apply('block "land" when ip.src.country == "DE" and udp\n', geo=[table])
     table.unlink()
     host.remove()
     host.rollback()

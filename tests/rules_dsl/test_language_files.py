@@ -148,6 +148,8 @@ SPECIAL = {
     "E0403": "length",
     "E0404": "length",
     "E0605": "a table",
+    "E0608": "a table",
+    "W0503": "a table",
     "E0904": "enforcement",
 }
 """Codes whose examples cannot be run as they stand."""

@@ -74,6 +74,7 @@ STATEMENTS = [
     'expect allow from "offices.pcap" packet 1',
     "default allow",
     'geo "x.csv"',
+    'geo "x.mmdb" r"y"',
     "hook input",
     'tenant "acme"',
     'reject r"n" when true',
