@@ -133,6 +133,28 @@ class _ProgInfo(ctypes.Structure):
         ("nr_map_ids", ctypes.c_uint32),
         ("map_ids", ctypes.c_uint64),
         ("name", ctypes.c_char * 16),
+        ("ifindex", ctypes.c_uint32),
+        ("gpl_compatible", ctypes.c_uint32),
+        ("netns_dev", ctypes.c_uint64),
+        ("netns_ino", ctypes.c_uint64),
+        ("nr_jited_ksyms", ctypes.c_uint32),
+        ("nr_jited_func_lens", ctypes.c_uint32),
+        ("jited_ksyms", ctypes.c_uint64),
+        ("jited_func_lens", ctypes.c_uint64),
+        ("btf_id", ctypes.c_uint32),
+        ("func_info_rec_size", ctypes.c_uint32),
+        ("func_info", ctypes.c_uint64),
+        ("nr_func_info", ctypes.c_uint32),
+        ("nr_line_info", ctypes.c_uint32),
+        ("line_info", ctypes.c_uint64),
+        ("jited_line_info", ctypes.c_uint64),
+        ("nr_jited_line_info", ctypes.c_uint32),
+        ("line_info_rec_size", ctypes.c_uint32),
+        ("jited_line_info_rec_size", ctypes.c_uint32),
+        ("nr_prog_tags", ctypes.c_uint32),
+        ("prog_tags", ctypes.c_uint64),
+        ("run_time_ns", ctypes.c_uint64),
+        ("run_cnt", ctypes.c_uint64),
     )
 
 
@@ -153,6 +175,8 @@ class ProgramInfo:
     """Bytes of eBPF after the verifier's rewriting."""
     loaded_at: int
     """Nanoseconds since boot."""
+    runs: int
+    """Counted while statistics are on (`Libbpf.statistics`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +281,12 @@ class Libbpf:
             jited_size=info.jited_prog_len,
             xlated_size=info.xlated_prog_len,
             loaded_at=info.load_time,
+            runs=info.run_cnt,
         )
+
+    def statistics(self) -> int:
+        """Have the kernel count the runs of all programs, until the descriptor returned is closed (BPF_ENABLE_STATS, Linux 5.8)."""
+        return self._call("count the runs of programs", "bpf_enable_stats", 0)
 
     def test_run(
         self,

@@ -23,7 +23,7 @@ from bpf.libbpf import TEST_XDP_LIVE_FRAMES, libbpf, refused
 from bpf.program import Program, load
 
 HEADER: Final = 64
-"""Bytes that a trace holds of each packet, from its IP header on: an IPv6 and a TCP header fit."""
+"""Bytes that a trace holds of each packet unless told, from its IP header on: an IPv6 and a TCP header fit."""
 BATCH: Final = 64
 """Frames that go up the stack together, as many as a network driver polls at once (NAPI_POLL_WEIGHT)."""
 ETHERNET: Final = 14
@@ -81,12 +81,14 @@ def one_packet(interface: str, packet: bytes) -> Traffic:
     return Traffic(interface, _pass_image(), packet)
 
 
-def trace(interface: str, packets: Sequence[bytes], rest: bytes = b"") -> Traffic:
-    """The `packets` in turn, over and over, IPv4 and IPv6 mixed as they are. Of each the first 64 bytes count, from its IP header on (a
-    shorter one is padded behind its end, as Ethernet does); `rest` follows in every frame. Checksums must be right."""
+def trace(interface: str, packets: Sequence[bytes], rest: bytes = b"", *, held: int = HEADER) -> Traffic:
+    """The `packets` in turn, over and over, IPv4 and IPv6 mixed as they are. Of each the first `held` bytes count, a multiple of 8, from
+    its IP header on (a shorter one is padded behind its end, as Ethernet does); `rest` follows in every frame. Checksums must be right.
+    Each frame's bytes are copied by the generator, which takes part in the time."""
     assert packets, "a trace has at least one packet"
-    headers = b"".join(packet[:HEADER].ljust(HEADER, b"\0") for packet in packets)
-    return Traffic(interface, _trace_image(headers), headers[:HEADER] + rest)
+    assert held % 8 == 0
+    headers = b"".join(packet[:held].ljust(held, b"\0") for packet in packets)
+    return Traffic(interface, _trace_image(headers, held), headers[:held] + rest)
 
 
 def hardware_address(interface: str) -> bytes:
@@ -107,9 +109,9 @@ def _pass_image() -> ProgramImage:
     return asm.assemble()
 
 
-def _trace_image(headers: bytes) -> ProgramImage:
+def _trace_image(headers: bytes, held: int) -> ProgramImage:
     """Puts the next header into the frame, and the Ethernet type that goes with its version."""
-    count = len(headers) // HEADER
+    count = len(headers) // held
     asm = Assembler("traffic_trace", ProgramKind.XDP)
     asm.map(MapSpec("trace", value_size=len(headers), initial=headers, read_only=True))
     asm.map(MapSpec("position", value_size=8))
@@ -123,13 +125,13 @@ def _trace_image(headers: bytes) -> ProgramImage:
     asm.alu(Alu.ADD, R4, 1)
     asm.store(8, R2, 0, R4)
     asm.load_map_value(R6, "trace")
-    asm.alu(Alu.MUL, R3, HEADER)
+    asm.alu(Alu.MUL, R3, held)
     asm.alu(Alu.ADD, R6, R3)
     asm.line("room for it in the frame")
     asm.load(4, R2, R1, _DATA)
     asm.load(4, R3, R1, _DATA_END)
     asm.mov(R4, R2)
-    asm.alu(Alu.ADD, R4, ETHERNET + HEADER)
+    asm.alu(Alu.ADD, R4, ETHERNET + held)
     asm.mov(R0, _XDP_ABORTED)
     asm.branch(Condition.GT, R4, R3, "out")
     asm.line("the Ethernet type by the IP version")
@@ -141,7 +143,7 @@ def _trace_image(headers: bytes) -> ProgramImage:
     asm.label("type")
     asm.store(2, R2, ETHERNET - 2, R5)
     asm.line("the header")
-    for offset in range(0, HEADER, 8):
+    for offset in range(0, held, 8):
         asm.load(8, R4, R6, offset)
         asm.store(8, R2, ETHERNET + offset, R4)
     asm.mov(R0, _XDP_PASS)

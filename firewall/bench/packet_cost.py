@@ -5,17 +5,22 @@ from __future__ import annotations
 import shutil
 import statistics
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
+from bpf.traffic import HEADER
 from bpf.traffic import trace as send_trace
 from firewall import netlink, nft
-from firewall.bench.workload import TRACE_PACKETS, Line, as_iptables, as_mantlet, as_nft, trace
+from firewall.bench.workload import TRACE_PACKETS, Line, as_iptables, as_mantlet, as_nft
 from firewall.kernel import Kernel
 from firewall.namespace import Namespace
 from firewall.plan import Environment, plan
 from firewall.render import render
 from rules_dsl import parse_policy
+
+Found = TypeVar("Found")
 
 INTERFACE = "bench0"
 WARM_UP_NS = 200_000_000
@@ -23,48 +28,48 @@ ROUND_NS = 400_000_000
 """CPU time that one contender's measured run should take, a round."""
 SURVIVORS = """table inet survivors {
  counter passed {}
- chain last { type filter hook prerouting priority -100; meta l4proto udp counter name passed; drop; }
+ chain last { type filter hook prerouting priority -100; meta l4proto { tcp, udp } counter name passed; drop; }
 }"""
 """Behind all contenders: counts what they let through, and ends the packet's way, so that routing is not measured."""
 
-Install = Callable[[list[Line]], None]
+Install = Callable[[], None]
+"""Puts a contender's rules into the network namespace of the calling thread."""
+
+NO_RULES = "no rules"
 
 
 class BenchError(Exception):
     """The contenders do not agree, or one could not be set up."""
 
 
-def _nothing(_: list[Line]) -> None:
-    return
-
-
-def _mantlet(rules: list[Line]) -> None:
-    generation = render(plan(parse_policy(as_mantlet(rules)), Environment()), 1)
+def install_mantlet(rules: str) -> None:
+    """A rule file, enforced."""
+    generation = render(plan(parse_policy(rules), Environment()), 1)
     with Kernel() as kernel:
         kernel.install(generation)
 
 
-def _nft_inet(rules: list[Line]) -> None:
-    nft.run(as_nft(rules, "inet"))
-
-
-def _nft_ip(rules: list[Line]) -> None:
-    nft.run(as_nft(rules, "ip"))
-
-
-def _iptables_nft(rules: list[Line]) -> None:
-    done = subprocess.run(["iptables-nft-restore"], input=as_iptables(rules), text=True, capture_output=True, check=False)
+def install_iptables(rules: str) -> None:
+    """Input of iptables-restore, through iptables-nft."""
+    done = subprocess.run(["iptables-nft-restore"], input=rules, text=True, capture_output=True, check=False)
     if done.returncode:
         raise BenchError(f"iptables-nft-restore: {done.stderr.strip()}")
 
 
-CONTENDERS: dict[str, Install] = {
-    "no rules": _nothing,
-    "mantlet": _mantlet,
-    "nft inet, a rule a line": _nft_inet,
-    "nft ip, a rule a line": _nft_ip,
-    "iptables-nft": _iptables_nft,
-}
+def has_iptables() -> bool:
+    return shutil.which("iptables-nft-restore") is not None
+
+
+def header_contenders(rules: list[Line]) -> dict[str, Install]:
+    """The same header rules, as each tool has them."""
+    contenders: dict[str, Install] = {
+        "mantlet": partial(install_mantlet, as_mantlet(rules)),
+        "nft inet, a rule a line": partial(nft.run, as_nft(rules, "inet")),
+        "nft ip, a rule a line": partial(nft.run, as_nft(rules, "ip")),
+    }
+    if has_iptables():
+        contenders["iptables-nft"] = partial(install_iptables, as_iptables(rules))
+    return contenders
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +82,19 @@ class Cost:
     highest: float
 
 
-def measure(rules: list[Line], *, hits: float, rounds: int) -> tuple[float, list[Cost]]:
-    """(nanoseconds a packet of an empty rule set, each contender's cost). The contenders run in turn, `rounds` times, so that a
-    drift of the machine meets all of them; each must let the same number of packets through."""
-    packets = trace(rules, hits=hits)
-    contenders = [name for name in CONTENDERS if name != "iptables-nft" or shutil.which("iptables-nft-restore")]
-    samples: dict[str, list[float]] = {name: [] for name in contenders}
-    lanes = [_Lane(name, rules, packets) for name in contenders]
+def measure(
+    contenders: Mapping[str, Install], packets: Sequence[bytes], *, rules: int, rounds: int, held: int = HEADER, round_ns: int = ROUND_NS
+) -> tuple[float, list[Cost]]:
+    """(nanoseconds a packet of an empty rule set, each contender's cost). The contenders run in turn, `rounds` times, so that a drift of
+    the machine meets all of them; each must let the same number of packets through. Of each packet the first `held` bytes count."""
+    installs: dict[str, Install] = {NO_RULES: _nothing, **contenders}
+    samples: dict[str, list[float]] = {name: [] for name in installs}
+    lanes: list[Lane] = []
     try:
+        for name, install in installs.items():
+            lanes.append(Lane(name, install, packets, held=held, round_ns=round_ns))
         passed = {lane.contender: lane.passed_of_one_trace() for lane in lanes}
-        kept = {name: count for name, count in passed.items() if name != "no rules"}
+        kept = {name: count for name, count in passed.items() if name != NO_RULES}
         if len(set(kept.values())) != 1:
             raise BenchError(f"the contenders do not agree on the packets: {kept}")
         for lane in lanes:
@@ -97,37 +105,41 @@ def measure(rules: list[Line], *, hits: float, rounds: int) -> tuple[float, list
     finally:
         for lane in lanes:
             lane.close()
-    base = statistics.median(samples["no rules"])
+    base = statistics.median(samples[NO_RULES])
     costs = [
-        Cost(name, len(rules), statistics.median(found) - base, min(found) - base, max(found) - base)
+        Cost(name, rules, statistics.median(found) - base, min(found) - base, max(found) - base)
         for name, found in samples.items()
-        if name != "no rules"
+        if name != NO_RULES
     ]
     return base, costs
 
 
-class _Lane:
+def _nothing() -> None:
+    return
+
+
+class Lane:
     """A contender's namespace, interface and generator."""
 
-    def __init__(self, contender: str, rules: list[Line], packets: Sequence[bytes]) -> None:
+    def __init__(self, contender: str, install: Install, packets: Sequence[bytes], *, held: int = HEADER, round_ns: int = ROUND_NS) -> None:
         self.contender = contender
+        self._trace = len(packets)
+        self._count = self._trace
+        self._round_ns = round_ns
         self._namespace = Namespace()
-        self._count = TRACE_PACKETS
-        self._namespace.call(self._set_up, rules)
-        self._traffic = self._namespace.call(send_trace, INTERFACE, packets)
+        try:
+            self._namespace.call(_set_up, install)
+            self._traffic = self._namespace.call(send_trace, INTERFACE, packets, held=held)
+        except BaseException:
+            self._namespace.close()
+            raise
 
-    def _set_up(self, rules: list[Line]) -> None:
-        for command in (
-            f"ip link add {INTERFACE} type veth peer name bench1",
-            f"ip link set {INTERFACE} up",
-            "ip link set bench1 up",
-        ):
-            subprocess.run(command.split(), check=True, capture_output=True)
-        nft.run(SURVIVORS)
-        CONTENDERS[self.contender](rules)
+    def call(self, function: Callable[[], Found]) -> Found:
+        """The function's result, run in the contender's namespace."""
+        return self._namespace.call(function)
 
     def passed_of_one_trace(self) -> int:
-        return self._namespace.call(self._send_and_count, TRACE_PACKETS)
+        return self._namespace.call(self._send_and_count, self._trace)
 
     def _send_and_count(self, count: int) -> int:
         before = _passed()
@@ -136,10 +148,12 @@ class _Lane:
 
     def calibrate(self) -> None:
         """Warms up, and chooses the packets of a round."""
-        burst = self._namespace.call(self._traffic.send, TRACE_PACKETS * 16)
+        burst = self._namespace.call(self._traffic.send, self._trace)
+        if burst.cpu_time < WARM_UP_NS:
+            burst = self._namespace.call(self._traffic.send, self._trace * -(-TRACE_PACKETS * 8 // self._trace))
         rate = max(1.0, burst.per_packet)
-        self._namespace.call(self._traffic.send, max(TRACE_PACKETS, int(WARM_UP_NS / rate)))
-        self._count = max(TRACE_PACKETS, int(ROUND_NS / rate) // TRACE_PACKETS * TRACE_PACKETS)
+        self._namespace.call(self._traffic.send, max(self._trace, int(WARM_UP_NS / rate)))
+        self._count = max(self._trace, int(self._round_ns / rate) // self._trace * self._trace)
 
     def round(self) -> float:
         return self._namespace.call(self._traffic.send, self._count).per_packet
@@ -147,6 +161,17 @@ class _Lane:
     def close(self) -> None:
         self._traffic.close()
         self._namespace.close()
+
+
+def _set_up(install: Install) -> None:
+    for command in (
+        f"ip link add {INTERFACE} type veth peer name bench1",
+        f"ip link set {INTERFACE} up",
+        "ip link set bench1 up",
+    ):
+        subprocess.run(command.split(), check=True, capture_output=True)
+    nft.run(SURVIVORS)
+    install()
 
 
 def _passed() -> int:

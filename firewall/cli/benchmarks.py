@@ -38,14 +38,16 @@ def _positive(text: str) -> int:
 
 def _bench(options: argparse.Namespace) -> Exit:
     from firewall.bench import engines, packet_cost
-    from firewall.bench.workload import SHAPES, lines
+    from firewall.bench.workload import SHAPES, lines, trace
 
     costs: list[object] = []
     for shape in SHAPES:
         measured = []
         for count in options.rules:
             _progress(f"{shape}, {count:,} rules ...")
-            base, found = packet_cost.measure(lines(count, shape), hits=0.5, rounds=options.rounds)
+            rules = lines(count, shape)
+            contenders = packet_cost.header_contenders(rules)
+            base, found = packet_cost.measure(contenders, trace(rules, hits=0.5), rules=count, rounds=options.rounds)
             measured.append((count, base, found))
             costs += [{"shape": shape, "empty": base, **dataclasses.asdict(cost)} for cost in found]
         if not wants_json(options):

@@ -98,6 +98,18 @@ def test_a_trace_carries_the_rest(inside: Callable[[Callable[[], None]], None]) 
     inside(act)
 
 
+def test_a_trace_holds_whole_packets(inside: Callable[[Callable[[], None]], None]) -> None:
+    def act() -> None:
+        payloads = [bytes(500) + bytes([number]) + bytes(11) for number in range(3)]
+        subprocess.run(["nft", "insert rule inet seen pre @ih,4000,8 0x02 counter comment third"], check=True)
+        with trace("va", [_udp(1000, payload) for payload in payloads], held=544) as traffic:
+            traffic.send(300)
+        assert _counted()["1000"] == 300
+        assert _counted()["third"] == 100
+
+    inside(act)
+
+
 def test_an_unknown_interface_is_named(inside: Callable[[Callable[[], None]], None]) -> None:
     def act() -> None:
         with pytest.raises(BpfError, match="find the interface nowhere: No such device"):
