@@ -152,7 +152,7 @@ def _record_of_this_cpu(code: Function, record: MapSpec) -> Value:
 def compile_evaluators(name: str, members: Sequence[Member], *, source: str = "") -> tuple[Evaluator, ...]:
     """Evaluators for the members in their order: one, or as many as the verifier's limits make of it. Their images are named `name` and
     the place of their first member. Raises LoweringError."""
-    return tuple(_divided(name, members, 0, source))
+    return tuple(_divided(name, members, 0, source)) if members else ()
 
 
 def _divided(name: str, members: Sequence[Member], first: int, source: str) -> Iterator[Evaluator]:
