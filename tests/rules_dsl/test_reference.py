@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 from generators.expressions import Expressions, normal_ranges
-from generators.packets import packets, place
+from generators.packets import carrying, packets, place
 
 from rules_dsl.diagnostics import Source, Span
 from rules_dsl.expression import (
@@ -38,7 +38,7 @@ from rules_dsl.expression import (
     Xor,
 )
 from rules_dsl.expression import tests_of as every_test
-from rules_dsl.fields import FIELDS, Header
+from rules_dsl.fields import FIELDS, PROTOCOL_OF, PROTOCOLS, Header
 from rules_dsl.packet import Packet, Place
 from rules_dsl.policy import Action, Mode, Outcome, Policy, Protect, Rule, Verdict
 from rules_dsl.reference import holds, judge, matched, protects
@@ -358,10 +358,15 @@ def test_generated_tests_are_true_and_false_for_generated_packets() -> None:
     source = Expressions(rng, near=near)
     undecided = {(field.name, answer) for field in source.fields for answer in (True, False)} - {("ip", False)}
     undecided -= {("interface.out", True)}  # absent at prerouting
-    for field in source.fields:
-        for _ in range(60):
-            test = source.test_of(field)
-            undecided -= {(field.name, holds(test, packet)) for packet in rng.sample(near, 40)}
+    fields = {None: [field for field in source.fields if field.name not in PROTOCOL_OF]}
+    fields |= {name: list(protocol.fields) for name, protocol in PROTOCOLS.items()}
+    for protocol, members in fields.items():
+        seen = near if protocol is None else [Packet(carrying(rng, protocol), place(rng)) for _ in range(400)]
+        drawn = Expressions(rng, near=seen)
+        for field in members:
+            for _ in range(60):
+                test = drawn.test_of(field)
+                undecided -= {(field.name, holds(test, packet)) for packet in rng.sample(seen, 40)}
     assert not undecided
     kinds = {type(test) for _ in range(800) for test in every_test(source.expression())}
     assert kinds == {All, AnyBit, CompareBytes, Contains, EndsWith, InAddresses, InRanges, InStrings, IsTrue, Matches, StartsWith, Wildcard}
