@@ -94,17 +94,17 @@ class Evaluator:
 
         return self._asking(f"ended_{low}_{high}", ask)
 
-    def digit(self, bit: int) -> ProgramImage:
-        """Bit `bit` of the number of the member that ended the evaluation, which one has."""
+    def digit(self, shift: int, width: int, value: int) -> ProgramImage:
+        """1 where the number of the member that ended the evaluation has the digit `value`: its `width` bits above the lowest `shift`."""
 
         def ask(code: Function, record: Value) -> Value:
             number = code.load(8, record, self._ended)
             code.update(Alu.SUB, number, 1)
-            code.update(Alu.RSH, number, bit)
-            code.update(Alu.AND, number, 1)
-            return number
+            code.update(Alu.RSH, number, shift)
+            code.update(Alu.AND, number, (1 << width) - 1)
+            return _truth(code, number, Condition.EQ, value)
 
-        return self._asking(f"digit_{bit}", ask)
+        return self._asking(f"digit_{shift}_{width}_{value}", ask)
 
     def held(self, number: int) -> ProgramImage:
         """1 where that member, which does not end the evaluation, held."""

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from math import ceil
 from typing import TypeGuard, assert_never
 
 from bpf import LoweringError, compile_program
@@ -25,6 +26,10 @@ from rules_dsl import expression as ex
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError
 from rules_dsl.expression import Expression, Ranges
 from rules_dsl.policy import Action, Mode, Rule
+
+DEEPEST_SEARCH = 5
+"""Chains of a search for the rule that ended an evaluation. With all that stand before and behind, nft allows 16 in a row
+(NFT_JUMP_STACK_SIZE counts a goto as it does a jump)."""
 
 MOST_INLINE_RANGES = 16
 """Address sets of more ranges than this are named, and shared by the rules that test them."""
@@ -199,25 +204,29 @@ class _Renderer:
             kind = (evaluator.image.name, tuple(ending))
             if kind not in self.searches:
                 name = f"{evaluator.image.name}.{len(self.searches)}"
-                self.searches[kind] = self.search(name, evaluator, ending, 0, (high - 1).bit_length())
+                bits = (high - 1).bit_length()
+                self.searches[kind] = self.search(name, evaluator, ending, bits, max(1, ceil(bits / DEEPEST_SEARCH)))
             names = few([stage.rule.name for stage in ending.values()])
             self.ask(chain, evaluator.ended_among(low, high), self.searches[kind], comment=names)
 
-    def search(self, name: str, evaluator: Evaluator, ending: Mapping[int, RuleStage], prefix: int, bits: int) -> str:
-        """A chain for packets that one of these members ended: it asks the member's number digit by digit. `prefix`: the digits above
-        the lowest `bits`, which all of them have."""
+    def search(self, name: str, evaluator: Evaluator, ending: Mapping[int, RuleStage], bits: int, width: int) -> str:
+        """A chain for packets that one of these members ended: it asks the member's number by digits of `width` bits, from the highest
+        on. The members differ in the lowest `bits` alone."""
         if len(ending) == 1:
             (stage,) = ending.values()
             return self.end(stage.index, stage.rule)
-        middle = prefix + (1 << bits - 1)
-        above = {number: stage for number, stage in ending.items() if number >= middle}
-        below = {number: stage for number, stage in ending.items() if number < middle}
-        if not above or not below:
-            return self.search(name, evaluator, ending, middle if above else prefix, bits - 1)
-        here = self.new_chain(f"{name}.{prefix}.{bits}")
-        names = few([stage.rule.name for stage in ending.values()])
-        self.ask(here, evaluator.digit(bits - 1), self.search(name, evaluator, above, middle, bits - 1), comment=names)
-        self.ask(here, None, self.search(name, evaluator, below, prefix, bits - 1))
+        shift = max(bits - width, 0)
+        ways: dict[int, dict[int, RuleStage]] = {}
+        for number, stage in ending.items():
+            ways.setdefault(number >> shift & ((1 << width) - 1), {})[number] = stage
+        if len(ways) == 1:
+            return self.search(name, evaluator, ending, shift, width)
+        here = self.new_chain(f"{name}.{min(ending)}.{bits}")
+        *asked, (_, others) = ways.items()
+        for digit, members in asked:
+            target = self.search(name, evaluator, members, shift, width)
+            self.ask(here, evaluator.digit(shift, width, digit), target, comment=few([stage.rule.name for stage in members.values()]))
+        self.ask(here, None, self.search(name, evaluator, others, shift, width))
         return here
 
     def ask(self, chain: str, program: ProgramImage | None, target: str | None, *, goto: bool = True, comment: str = "") -> None:

@@ -49,7 +49,7 @@ def one_cpu() -> Iterator[None]:
 @contextmanager
 def running(evaluator: Evaluator, members: Sequence[Member]) -> Iterator[tuple[Program, list[Program], dict[int, Program], Program]]:
     """The evaluator, and the programs that ask: the digits, who held, and whether any ended."""
-    digits = [evaluator.digit(bit) for bit in range(max(len(members) - 1, 1).bit_length())]
+    digits = [evaluator.digit(bit, 1, 1) for bit in range(max(len(members) - 1, 1).bit_length())]
     held = {number: evaluator.held(number) for number, member in enumerate(members) if not member.ends}
     images = [evaluator.image, *digits, *held.values()]
     with ExitStack() as stack, one_cpu():

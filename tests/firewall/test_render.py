@@ -114,6 +114,18 @@ def test_one_program_evaluates_all_payload_rules() -> None:
     ]
 
 
+@pytest.mark.kernel
+@pytest.mark.parametrize("count", [2, 33, 300, 5000])
+def test_the_rule_that_ended_an_evaluation_is_found(count: int) -> None:
+    """Chains one behind the other are few, however many the rules are."""
+    rules = "\n".join(f'block "{n}" when payload contains "word{n}."' for n in range(count))
+    with KernelLab() as lab:
+        lab.install(rendered(rules, observe=GROUP))
+        for number in (0, 1, count // 2, count - 1):
+            assert lab.send(ipv4(udp(1, 3, b"a word%d. more" % number))) == [str(number)]
+        assert lab.send(ipv4(udp(1, 3, b"a word%d. more" % count))) == ["default"]
+
+
 def test_a_payload_rule_alone_has_a_program_of_its_own() -> None:
     generation = rendered('block "a" when payload contains "x"')
     assert len(generation.programs) == 1
