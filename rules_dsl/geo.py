@@ -60,10 +60,9 @@ class Geo:
 
     def joined(self, later: Geo) -> Geo:
         """With what `later` says of addresses of which this says nothing: of their country, and, on its own, of their AS number."""
-        known = self.in_countries(lambda code: True), _union(self.systems.values())
         return Geo(
-            _joined(self.countries, later.countries, known[0]),
-            _joined(self.systems, later.systems, known[1]),
+            _joined(self.countries, later.countries),
+            _joined(self.systems, later.systems),
             self.incomplete or later.incomplete,
         )
 
@@ -95,9 +94,10 @@ def _union(parts: Iterable[Addresses]) -> Addresses:
     return merged(v4), merged(v6)
 
 
-def _joined(first: dict[Key, Addresses], later: dict[Key, Addresses], known: Addresses) -> dict[Key, Addresses]:
+def _joined(first: dict[Key, Addresses], later: dict[Key, Addresses]) -> dict[Key, Addresses]:
     if not first or not later:
         return first or later
+    known = _union(first.values())
     result = dict(first)
     for key, (v4, v6) in later.items():
         new = _without(v4, known[0]), _without(v6, known[1])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import rule_lab
+from generators.mmdb import write_mmdb
 from rule_lab import RECEIVER, Wire
 
 from firewall import enforce, features
@@ -133,14 +134,17 @@ def test_rollback_needs_none_of_the_files_of_then(host: Host) -> None:
     assert (host.store.directory / "acme/r1/policy.rules").read_text() == text
 
 
-def test_a_geo_table_beside_the_rule_file_is_kept_too(host: Host) -> None:
-    table = host.folder / "table.csv"
-    table.write_text("network,country,asn\n10.9.0.0/24,DE,64500\n")
-    host.apply('block "land" when ip.src.country == "DE" and udp\n', geo=[table])
-    table.unlink()
+def test_geo_files_beside_the_rule_file_are_kept_too(host: Host) -> None:
+    countries = write_mmdb(host.folder / "countries.mmdb", {"10.9.0.0/24": {"country": {"iso_code": "DE"}}})
+    systems = host.folder / "systems.csv"
+    systems.write_text("network,country,asn\n10.9.0.0/24,FR,64500\n")
+    host.apply('block "land" when ip.src.country == "DE" and ip.src.asnum == 64500 and udp\n', geo=[countries, systems])
+    countries.unlink()
+    systems.unlink()
     host.remove()
     host.rollback()
     assert host.wire.arrived(b"x") == []
+    assert host.wire.arrived(b"x", version=6) == [b"x"]
 
 
 def test_removed_rules_are_gone_and_can_come_back(host: Host) -> None:
