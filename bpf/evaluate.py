@@ -25,6 +25,7 @@ from bpf.lower_bytes import fold_of
 from bpf.lower_facts import PAYLOADS, Record, Work, place_of, record_for, view_of
 from bpf.pattern_set import BytesTest, pattern_set
 from bpf.refusal import LoweringError, refusal
+from bpf.regex_automaton import TooLargeError
 from bpf.simplify import simplify
 from bpf.slices import pack_slice, take_slice
 from bpf.sweep import LOWEST_BIT, SWEEP, TELL, Told, sweep, tell
@@ -426,9 +427,15 @@ class _Sweeping:
         lowering = self.lowering
         tests = [(test, _fold_in(self.operand, test)) for test in self.group]
         bits = [self.place * 8 + number for number in range(len(tests))]
-        runs = lowering.tables.set_runs(lambda base: pattern_set(tests, bits, base))
+        try:
+            runs = lowering.tables.set_runs(lambda base: pattern_set(tests, bits, base))
+        except TooLargeError as error:
+            raise LoweringError(self._largest(), str(error)) from error
         if len(lowering.tables.data) > LARGEST:
-            raise LoweringError(self.group[0], f"the patterns need tables of more than {LARGEST >> 20} MiB")
+            needed = f"{len(lowering.tables.data) / (1 << 20):,.0f} MiB"
+            raise LoweringError(
+                self._largest(), f"with the other rules' patterns it needs tables of {needed}, and the limit is {LARGEST >> 20}"
+            )
         code, work = lowering.begin_part()
         self.name = code.name
         record = code.parameters[1]
@@ -447,6 +454,10 @@ class _Sweeping:
         code.give(0)
         code.drop_unreachable()
         return max((run.most_entries for run in runs), default=1)
+
+    def _largest(self) -> BytesTest:
+        """The test with the most bytes to look for."""
+        return max(self.group, key=lambda test: len(repr(test)))
 
     def _sweep(self, code: Function, work: Work, runs: Sequence[SetRun]) -> None:
         context, record, *_ = code.parameters
