@@ -1,7 +1,7 @@
 """Replay: the frames of a capture, judged by a policy, each with the rule that decided."""
 
 from firewall.replay.expect import Result, junit_xml, run_expectations
-from firewall.replay.match import EnginesDifferError, match
+from firewall.replay.match import EnginesDifferError, match, match_all
 from firewall.replay.record import TABLE_HEAD, Record, write_pcapng
 from firewall.replay.run import Difference, EngineName, Options, Replayed, replay, uncollected
 
@@ -16,6 +16,7 @@ __all__ = [
     "Result",
     "junit_xml",
     "match",
+    "match_all",
     "replay",
     "run_expectations",
     "uncollected",

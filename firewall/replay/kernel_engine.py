@@ -31,7 +31,7 @@ from firewall.replay.link import NotIp
 from firewall.replay.nflog import RECEIVE_BYTES, LogOverrunError, LogReader, LogUnavailableError
 from firewall.replay.record import Fate, judged, not_judged
 from firewall.replay.tap import MAC, SENTINEL, Taps
-from rules_dsl.policy import Hook, Policy, judgement
+from rules_dsl.policy import Hook, Policy, Rule, judgement
 
 GROUP: Final = 1
 """NFLOG group; groups belong to the namespace."""
@@ -118,24 +118,32 @@ class KernelEngine:
             for arrival in arrivals
         ]
 
+    def matched(self, arrivals: Sequence[Arrival | NotIp]) -> list[tuple[Rule, ...] | None]:
+        reports = iter(self._reports_of([arrival for arrival in arrivals if not isinstance(arrival, NotIp)]))
+        return [None if isinstance(arrival, NotIp) else self._rules_of(next(reports)) for arrival in arrivals]
+
     def _fate_of(self, report: bytes, arrival: Arrival) -> Fate:
-        """The fate that the kernel's whole report of a packet means: the numbers of the rules that matched, in order, and
-        `default` or `unprotected` where no rule ended it, each with a NUL behind. Without a report no rule saw the packet."""
+        """The fate that the kernel's whole report of a packet means. Without a report no rule saw the packet."""
         if not report:
             return not_judged(why_dropped(arrival) or LOST_WITHOUT_REASON)
-        if report == _UNPROTECTED:
-            fate = not_judged(OUTSIDE)
-        else:
-            by_default = report.endswith(_DEFAULT)
-            numbers = report.removesuffix(_DEFAULT).split(b"\0")[:-1]
-            matched = tuple(self._policy.rules[int(number)] for number in numbers)
-            # A rule that ends the evaluation is the last to be reported, or none and then the default.
-            assert [rule.ends for rule in matched] == [False] * (len(matched) - (not by_default)) + [True] * (not by_default), report
-            fate = judged(judgement(self._policy, matched))
+        matched = self._rules_of(report)
+        fate = not_judged(OUTSIDE) if matched is None else judged(judgement(self._policy, matched))
         if len(self._fates) == MOST_FATES:
             self._fates.clear()
         self._fates[report] = fate
         return fate
+
+    def _rules_of(self, report: bytes) -> tuple[Rule, ...] | None:
+        """The rules that a whole report names: the numbers of those that matched, in order, and `default` or `unprotected` where
+        no rule ended it, each with a NUL behind. None where no rule saw the packet."""
+        if not report or report == _UNPROTECTED:
+            return None
+        by_default = report.endswith(_DEFAULT)
+        numbers = report.removesuffix(_DEFAULT).split(b"\0")[:-1]
+        matched = tuple(self._policy.rules[int(number)] for number in numbers)
+        # A rule that ends the evaluation is the last to be reported, or none and then the default.
+        assert [rule.ends for rule in matched] == [False] * (len(matched) - (not by_default)) + [True] * (not by_default), report
+        return matched
 
     def _reports_of(self, packets: list[Arrival]) -> list[bytes]:
         """The report of each packet, empty where no rule saw it. Where reports get lost, fewer packets are sent at once."""

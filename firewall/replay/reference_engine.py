@@ -12,8 +12,8 @@ from firewall.replay.link import NotIp
 from firewall.replay.record import Fate, judged, not_judged
 from firewall.replay.tap import Interface
 from rules_dsl.packet import Packet, Place
-from rules_dsl.policy import Policy
-from rules_dsl.reference import judge, protects
+from rules_dsl.policy import Policy, Rule
+from rules_dsl.reference import judge, matched, protects
 
 
 class ReferenceEngine:
@@ -36,16 +36,24 @@ class ReferenceEngine:
         return "reference"
 
     def judge(self, arrivals: Sequence[Arrival | NotIp]) -> list[Fate]:
-        return [not_judged(arrival.reason) if isinstance(arrival, NotIp) else self._judge(arrival) for arrival in arrivals]
+        return [self._judge(arrival) for arrival in arrivals]
 
-    def _judge(self, arrival: Arrival) -> Fate:
+    def matched(self, arrivals: Sequence[Arrival | NotIp]) -> list[tuple[Rule, ...] | None]:
+        return [None if isinstance(seen := self._seen(arrival), str) else matched(self._policy, seen) for arrival in arrivals]
+
+    def _judge(self, arrival: Arrival | NotIp) -> Fate:
+        seen = self._seen(arrival)
+        return not_judged(seen) if isinstance(seen, str) else judged(judge(self._policy, seen))
+
+    def _seen(self, arrival: Arrival | NotIp) -> Packet | str:
+        """The packet that the rules see, or why they see none."""
+        if isinstance(arrival, NotIp):
+            return arrival.reason
         reason = why_dropped(arrival)
         if reason is not None:
-            return not_judged(reason)
+            return reason
         packet = Packet(arrival.ip, self._place(arrival.interface))
-        if not protects(self._policy.protect, packet):
-            return not_judged(OUTSIDE)
-        return judged(judge(self._policy, packet))
+        return packet if protects(self._policy.protect, packet) else OUTSIDE
 
     def _place(self, interface: Interface) -> Place:
         place = self._places.get(interface)

@@ -20,7 +20,7 @@ from firewall.replay.record import Fate, Record
 from firewall.replay.reference_engine import ReferenceEngine
 from rules_dsl.diagnostics import DiagnosticError
 from rules_dsl.expression import FieldValue, operand_of, root_of, tests_of
-from rules_dsl.policy import Policy
+from rules_dsl.policy import Policy, Rule
 
 EngineName = Literal["kernel", "reference", "both"]
 
@@ -36,6 +36,9 @@ class Engine(Protocol):
 
     def judge(self, arrivals: Sequence[Arrival | NotIp]) -> list[Fate]:
         """The fate of each, in order."""
+
+    def matched(self, arrivals: Sequence[Arrival | NotIp]) -> list[tuple[Rule, ...] | None]:
+        """The rules that match each, in order; None where no rule saw it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,16 @@ def replay(
                     yield from map(_compared, frames, kernel.judge(arrivals), reference.judge(arrivals))
             case _:
                 assert_never(engine)
+
+
+def replay_rules(
+    policy: Policy, source: Path | Sequence[Frame], engine: Literal["kernel", "reference"] = "kernel", options: Options = DEFAULTS
+) -> Iterator[tuple[Frame, tuple[Rule, ...] | None]]:
+    """Every frame of a capture, in order, with all rules that match it, up to the one that ends its evaluation; None where no rule
+    saw it. Raises as `replay` does."""
+    with _kernel(policy, source, options) if engine == "kernel" else _reference(policy, options) as one:
+        for frames, arrivals in _batches(source):
+            yield from zip(frames, one.matched(arrivals), strict=True)
 
 
 @contextmanager
