@@ -12,7 +12,7 @@ from firewall.match import Conjunction, Key, Match, Notation, PacketClass
 from firewall.native_fields import Load, bits_load, load_of
 from rules_dsl import expression as ex
 from rules_dsl.expression import Ranges
-from rules_dsl.fields import HEADER_BYTES, Field, Header
+from rules_dsl.fields import HEADER_BYTES, PROTOCOL_OF, Field, Header
 from rules_dsl.policy import LONGEST_INTERFACE_NAME
 
 _SAFE_INTERFACE = re.compile(rb"[A-Za-z0-9_.@:+-]+")
@@ -27,6 +27,9 @@ def native(test: ex.Test, packets: PacketClass, vlan_interfaces: Mapping[str, in
 
     `vlan_interfaces`: name of a VLAN interface -> its outermost VLAN id. `test` must have been folded: its field can be in packets
     of the class, and is not constant in them."""
+    root = ex.root_of(ex.operand_of(test))
+    if isinstance(root, ex.FieldValue) and root.field.name in PROTOCOL_OF:
+        return f"nftables does not read into {PROTOCOL_OF[root.field.name].name}"
     match test:
         case ex.IsTrue(field):
             return _is_true(field, packets)
@@ -47,7 +50,6 @@ def native(test: ex.Test, packets: PacketClass, vlan_interfaces: Mapping[str, in
             load = bits_load(header, start, end, packets)
             return load if isinstance(load, str) else _any_bit(load, mask)
         case _:
-            root = ex.root_of(ex.operand_of(test))
             if isinstance(root, ex.FieldValue) and root.field.name in ("interface.in", "interface.out"):
                 return _interface(test, root.field)
             return "nftables cannot search or order bytes"

@@ -12,6 +12,7 @@ from firewall.generation import TABLE, Generation
 from firewall.match import Conjunction, PacketClass
 from firewall.native import match_text
 from firewall.plan import MapStage, Plan, RuleStage, Stage, Term
+from firewall.plan.gather import has_payload
 from rules_dsl import expression as ex
 from rules_dsl.expression import Expression
 from rules_dsl.policy import Mode, Rule
@@ -112,6 +113,9 @@ def _choice(plan: Plan, packets: PacketClass, index: int) -> tuple[str, ...]:
     if stage is None:
         reasons = (omission.reason for omission in plan.omissions if omission.packets is packets and omission.index == index)
         return tuple(reason.removesuffix(f" ({packets.value})") for reason in reasons)
+    if has_payload(stage) and any(each.index == index for each in plan.evaluated):
+        others = len(plan.evaluated) - 1
+        return (*stage.reasons, f"expected cost: its part of one program for this and {others} other {'rule' if others == 1 else 'rules'}")
     return (*stage.reasons, f"expected cost: {cost_of(stage)}")
 
 

@@ -199,3 +199,17 @@ def test_explain_of_a_file_gives_reasons_and_cost(tmp_path: Path, capsys: pytest
     assert "native: udp dport" in out
     assert "payload: " in out
     assert "expected cost: " in out
+
+
+def test_explain_of_payload_rules_says_what_hostile_bytes_may_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "deep.rules"
+    path.write_text('tenant acme\nblock "a" when tls.sni contains "x"\nblock "b" when http.host == "y" and tcp.dstport == 80\n')
+    assert main(["explain", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "payload: nftables does not read into tls" in shown
+    assert "its part of one program for this and 1 other rule" in shown
+    assert "One program evaluates the payload of 2 rules" in shown
+    assert main(["explain", str(path), "--format", "json"]) == 0
+    (program,) = json.loads(capsys.readouterr().out)["programs"]
+    assert program["most_passes"] > 0
+    assert program["worst_ns_per_payload_byte"] > 0
