@@ -18,8 +18,8 @@ from rules_dsl.geo_entries import Entries, Open, broken, is_country
 
 SEPARATOR = 16
 """Zero bytes between the search tree and the records."""
-MAX_STEPS = 50_000_000
-"""Nodes looked at: the largest files known have below 20 million. Nodes of a damaged file may lead back to each other."""
+MAX_STEPS = 20_000_000
+"""Nodes looked at, about one a network. Nodes of a damaged file may lead to each other in ever so many ways."""
 
 _V4 = 96
 """The depth at which IPv4 stands in an IPv6 tree: 0.0.0.0/0 is ::/96."""

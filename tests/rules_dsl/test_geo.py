@@ -162,6 +162,16 @@ def test_a_tree_without_end(tmp_path: Path) -> None:
     assert message(bytes(good)) == "`x` is a damaged MMDB file: its search tree has no end"
 
 
+def test_a_small_file_of_a_great_many_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of each node lead to the next one, so that 2^31 networks have the one record."""
+    networks: dict[str, object] = {"0.0.0.0/32": DE}
+    good = bytearray(write_mmdb(tmp_path / "x.mmdb", networks, ip_version=4).read_bytes())
+    for node in range(31):
+        good[node * 6 : node * 6 + 6] = (node + 1).to_bytes(3, "big") * 2
+    monkeypatch.setattr("rules_dsl.geo_mmdb.MAX_STEPS", 100_000)
+    assert message(bytes(good)) == "`x` is a damaged MMDB file: its search tree has no end"
+
+
 def test_an_mmdb_of_something_else(tmp_path: Path) -> None:
     data = write_mmdb(tmp_path / "x.mmdb", {"10.0.0.0/8": {"domain": "example.com"}}).read_bytes()
     assert message(data) == "`x` is an MMDB file without countries and AS numbers"
