@@ -66,7 +66,7 @@ protocols: setup  ## kernel = reference: a million pairs on the messages of each
 policies: setup  ## no program of 10,000 random policies is refused, and their evaluators are the reference (MANTLET_POLICIES=N, MANTLET_PAIRS=N)
 	$(PYTEST) -s -n $(WORKERS) tests/bpf/test_evaluate.py tests/bpf/test_pattern_set.py
 
-judge: setup  ## every header field against tshark over a corpus of captures, by both engines
+judge: setup  ## every field against tshark over a corpus of captures, by both engines
 	$(PYTEST) -n $(WORKERS) tests/judge
 
 atomic: setup  ## a million packets through a hundred swaps, and kill -9 at every step of a change

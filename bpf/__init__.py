@@ -1,4 +1,6 @@
-"""The payload side: from a predicate to a verified, pinned eBPF program."""
+"""The payload side: from predicates to verified, pinned eBPF programs.
+
+A predicate by itself becomes a program (bpf.lower); those of all payload rules of a tenant become one (bpf.evaluate)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Names of the domain name system (RFC 1035 section 4.1.4) in a packet: whether one is well-formed, and automata over its text.
 
-A name's text is never put together: an automaton reads it label by label where the labels are.
+A search by itself never puts a name's text together: its automaton reads the labels where they are. Where many tests share a pass over
+the text, bpf/sweep_name.py puts it together.
 """
 
 from __future__ import annotations

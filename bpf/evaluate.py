@@ -1,4 +1,4 @@
-"""One program for all payload rules of a tenant, and the small ones that ask what it found.
+"""One program for all payload rules of a tenant (or as few as the verifier takes), and the small ones that ask what it found.
 
 The evaluator runs the rules' predicates in order, up to the first that ends the evaluation, and returns whether any holds. What it
 found stands in its record, a per-CPU map: the programs that ask which rule it was read that, and evaluate nothing. This is sound

@@ -1,7 +1,7 @@
 """From a predicate to a program: the logic between the tests, and what they share.
 
 Logic is control flow: each test goes to one of two places. A fact (lower_facts) is found out by the first test that needs it, so a
-packet pays for it at most once, and only if a test is reached that asks.
+packet pays for it at most once, and only if a test is reached that asks. bpf/evaluate.py makes one program of many predicates with it.
 """
 
 from __future__ import annotations

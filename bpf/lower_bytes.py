@@ -1,6 +1,7 @@
 """Lowering of tests on bytes: payloads, parts of them, in either case.
 
-Equality with a short constant is compared in words; everything else runs an automaton over the bytes.
+Equality with a short constant is compared in words; everything else runs an automaton over the bytes. Tests of an evaluator that share the
+bytes of one field do not come here: a sweep tells them (bpf/sweep.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What tests share: facts about the packet that a program finds out once, when the first test asks.
 
-Facts stand in the program's record, which all its functions are given: a number of 8 bytes each, 0 where nobody has asked yet, else the
-fact plus 1. The verifier does not follow what is in the record, so what one test learned does not multiply the paths of the next.
+Facts stand in the program's record, on its stack or (an evaluator's) in a map, which all its functions are given: a number of 8 bytes
+each, 0 where nobody has asked yet, else the fact plus 1. The verifier does not follow what is in the record, so what one test learned does
+not multiply the paths of the next.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def lower_any_bit(work: Work, value: Value, mask: int, yes: Label, no: Label) ->
 
 
 def is_extension_set(operand: object) -> bool:
-    """The one field of many values: which IPv6 extension headers are there."""
+    """The one header field of many values: which IPv6 extension headers are there."""
     return isinstance(operand, FieldValue) and operand.field.name == "ipv6.exthdr"
 
 

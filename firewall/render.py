@@ -2,7 +2,9 @@
 
 Chains of a generation, all under its prefix: `entry` tells the IP versions apart; one chain for each class of packets holds the
 stages in order; `ruleN` is the end of rule N (counter, log, verdict); `ruleN.CLASS...` are the steps of a rule that is more than
-one line of matches."""
+one line of matches. Where one program evaluates the payload rules, `CLASS.evaluate` runs it, for packets that the gate in the class's
+chain lets there; `CLASS.hit` has the stages behind for packets of which a payload rule holds, `CLASS.rest` for all others; `CLASS.hit.N`
+and `PROGRAM...` ask which rule it was."""
 
 from __future__ import annotations
 

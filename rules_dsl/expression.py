@@ -22,7 +22,7 @@ Ranges = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class FieldValue:
-    """The value of a field; `key` selects one of a keyed field (`http.header["host"]`)."""
+    """The value of a field, or its values; `key` selects some of a keyed field (`http.header["host"]`), None all of them."""
 
     field: Field
     key: bytes | None = None

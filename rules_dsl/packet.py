@@ -1,7 +1,8 @@
 """The reference packet decoder: the value of every catalogue field in one packet, read from its bytes.
 
 A packet is an IP packet as the kernel's prerouting hook has it: from the IP header, cut to the length that header states. Nothing
-here refuses a damaged packet; what is not there is absent (None). Written for clearness; the lowerings share none of it.
+here refuses a damaged packet; what is not there is absent (None). Fields of protocols are read by rules_dsl/dissectors. Written for
+clearness; the lowerings share none of it.
 """
 
 from __future__ import annotations
