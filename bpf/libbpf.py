@@ -12,7 +12,7 @@ import errno
 import functools
 import os
 import resource
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -176,7 +176,7 @@ class ProgramInfo:
     loaded_at: int
     """Nanoseconds since boot."""
     runs: int
-    """Counted while statistics are on (`Libbpf.statistics`)."""
+    """Counted while statistics are on (`Libbpf.counting_runs`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,9 +284,14 @@ class Libbpf:
             runs=info.run_cnt,
         )
 
-    def statistics(self) -> int:
-        """Have the kernel count the runs of all programs, until the descriptor returned is closed (BPF_ENABLE_STATS, Linux 5.8)."""
-        return self._call("count the runs of programs", "bpf_enable_stats", 0)
+    @contextlib.contextmanager
+    def counting_runs(self) -> Iterator[None]:
+        """The kernel counts the runs of all programs meanwhile (BPF_ENABLE_STATS with BPF_STATS_RUN_TIME, Linux 5.8)."""
+        descriptor = self._call("count the runs of programs", "bpf_enable_stats", 0)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
 
     def test_run(
         self,

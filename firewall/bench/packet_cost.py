@@ -138,6 +138,10 @@ class Lane:
         """The function's result, run in the contender's namespace."""
         return self._namespace.call(function)
 
+    def send(self, count: int) -> int:
+        """Sends so many packets, and returns how many that were."""
+        return self._namespace.call(self._traffic.send, count).packets
+
     def passed_of_one_trace(self) -> int:
         return self._namespace.call(self._send_and_count, self._trace)
 

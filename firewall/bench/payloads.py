@@ -30,7 +30,7 @@ def words(count: int, seed: int = 1) -> list[bytes]:
 def texts(patterns: Sequence[bytes], seed: int = 2) -> list[bytes]:
     """UDP packets with random text; one in ONE_IN begins with a pattern, the others have none."""
     rng = random.Random(seed)
-    packets = []
+    packets: list[bytes] = []
     while len(packets) < PACKETS:
         text = bytes(rng.choices(LETTERS + b" ", k=PAYLOAD))
         if any(pattern in text for pattern in patterns):
@@ -173,44 +173,53 @@ HOSTILE: Final = 1_460
 
 
 def hostile() -> Mapping[str, tuple[str, bytes]]:
-    """By a word on it: a rule file, and a packet that makes its program work as long as it can."""
-    ends = [f'block "a{size}" when udp.payload contains "{"a" * size}"' for size in range(1, 65)]
-    singles = [f'block "{byte:02x}" when udp.payload contains "~\\x{byte:02x}" and udp.dstport == 1' for byte in range(256)]
-    heads = [f'block "{name}" when http.header["x-{name}"] == "no"' for name in ("a", "b", "c", "d")]
+    """By a word on it: a rule file, and a packet that makes its program work as long as it can. No rule holds before the last."""
+    ends = [f"udp.payload contains {_text(b'a' * size)}" for size in range(1, 65)]
+    letters = [f"udp.payload contains {_text(bytes((byte,)))}" for byte in range(256)]
+    keyed = [f'http.header["x-{name}"] == "no"' for name in "abcd"]
     return {
-        "every byte ends one of 64 patterns": (
-            "\n".join(["tenant bench", *(rule + " and udp.dstport == 1" for rule in ends)]) + "\n",
-            udp(b"a" * HOSTILE, 2),
+        "every byte ends one of 64 patterns": (_file([f'{test} and ends_with(udp.payload, "z")' for test in ends]), udp(b"a" * HOSTILE, 2)),
+        "every byte ends one of 256 patterns": (
+            _file([f'{test} and ends_with(udp.payload, "zz")' for test in letters]),
+            udp((bytes(range(256)) * 6)[:HOSTILE], 2),
         ),
-        "every second byte ends one of 256 patterns": (
-            "\n".join(["tenant bench", *singles]) + "\n",
-            udp((b"".join(b"~" + bytes([byte]) for byte in range(256)) * 3)[:HOSTILE], 2),
-        ),
-        "one pattern, nearly there at every byte": (
-            'tenant bench\nblock "a" when udp.payload contains "baaaaaaaaaaaaaaa"\n',
-            udp(b"a" * HOSTILE, 2),
-        ),
-        "one pattern that moves by little": (
-            'tenant bench\nblock "a" when udp.payload contains "aaaaaaaaaaaaaaba"\n',
-            udp(b"ab" * (HOSTILE // 2), 2),
-        ),
+        "one pattern, nearly there at every byte": (_file(['udp.payload contains "baaaaaaaaaaaaaaa"']), udp(b"a" * HOSTILE, 2)),
+        "one pattern that moves by little": (_file(['udp.payload contains "aaaaaaaaaaaaaaba"']), udp(b"ab" * (HOSTILE // 2), 2)),
         "a regular expression that never gives up": (
-            'tenant bench\nblock "a" when udp.payload matches r"(?:a.*b|b.*c).{0,8}d$"\n',
-            udp(b"abc" * (HOSTILE // 3), 2),
+            _file(['udp.payload matches r"(?:a.*b|b.*c).{0,8}d$"']),
+            udp((b"abc" * HOSTILE)[:HOSTILE], 2),
         ),
-        "a DNS name of pointers": (
-            'tenant bench\nblock "a" when dns.qry.name contains "zz"\nblock "b" when dns.qry.name contains "zy"\n',
-            udp(_pointers(), 53),
-        ),
+        "a DNS name of pointers": (_file([f'dns.qry.name contains "{word}"' for word in ("zz", "zy", "zx")]), udp(_pointers(), 53)),
         "an HTTP request of hundreds of header lines": (
-            "\n".join(["tenant bench", *heads]) + "\n",
-            tcp((b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 250)[: HOSTILE - 2] + b"\r\n", 80),
+            _file(keyed),
+            tcp((b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * HOSTILE)[: HOSTILE - 2] + b"\r\n", 80),
         ),
     }
 
 
+def _file(tests: Sequence[str]) -> str:
+    return "\n".join(["tenant bench", *(f'block "rule {number}" when {test}' for number, test in enumerate(tests))]) + "\n"
+
+
+def _text(data: bytes) -> str:
+    """A literal of these bytes."""
+    return '"' + "".join(f"\\x{byte:02x}" for byte in data) + '"'
+
+
+_POINTERS: Final = 16
+"""Of a name, at most."""
+
+
 def _pointers() -> bytes:
-    """A question whose name is a letter, then pointers from one to the next, as many as fit: most go too far for a name."""
-    header = bytes.fromhex("123401000001000000000000")
-    body = b"".join(b"\x01a" + (0xC000 | (12 + 4 * (number + 1))).to_bytes(2, "big") for number in range(120)) + b"\0"
-    return header + body + bytes.fromhex("00010001")
+    """A query of HOSTILE bytes: a name of a hundred labels, then names of a label and a pointer to the name before, as deep as a name may
+    go, again and again."""
+    kind = bytes.fromhex("00010001")
+    questions = [b"\x01a" * 100 + b"\0" + kind]
+    place = 12 + len(questions[0])
+    before = 12
+    while place + 8 <= HOSTILE:
+        if len(questions) % _POINTERS == 0:
+            before = 12
+        questions.append(b"\x01b" + (0xC000 | before).to_bytes(2, "big") + kind)
+        before, place = place, place + 8
+    return bytes.fromhex("12340100") + len(questions).to_bytes(2, "big") + bytes(6) + b"".join(questions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Iterable
 
 from firewall.cli.commands import Commands, add_format, wants_json
 from firewall.cli.console import Exit, say, say_json, warn
@@ -16,12 +17,14 @@ def register(commands: Commands) -> None:
         _bench,
         "what rules cost a packet, beside plain nftables and iptables",
         "Measures, in network namespaces of its own: nanoseconds a packet of 1 to 1,000 rules as compiled here, one nft rule a line,\n"
-        "and as iptables-nft rules, with an in-kernel packet generator; and frames a second of the replay engines. Takes two minutes.",
+        "and as iptables-nft rules, with an in-kernel packet generator; the same for payload rules, with the same automaton in C where\n"
+        "clang and bpftool are installed; and frames a second of the replay engines. Takes some minutes.",
         "sudo mantlet bench",
         "sudo mantlet bench --rules 10,10000 --rounds 3 --format json",
     )
     bench.add_argument("--rules", type=_counts, default=(1, 10, 100, 1000), metavar="N,N,...", help="rule counts (default: 1,10,100,1000)")
     bench.add_argument("--rounds", type=_positive, default=5, metavar="N", help="measured runs of each contender (default: 5)")
+    bench.add_argument("--payload", action="store_true", help="payload rules alone")
     add_format(bench)
 
 
@@ -37,7 +40,19 @@ def _positive(text: str) -> int:
 
 
 def _bench(options: argparse.Namespace) -> Exit:
-    from firewall.bench import engines, packet_cost
+    found: dict[str, object] = {}
+    if not options.payload:
+        found["cost"] = _headers(options)
+    found["payload"] = _payload(options)
+    if not options.payload:
+        found["replay"] = _replay(options)
+    if wants_json(options):
+        say_json("bench", found)
+    return Exit.WELL
+
+
+def _headers(options: argparse.Namespace) -> list[object]:
+    from firewall.bench import packet_cost
     from firewall.bench.workload import SHAPES, lines, trace
 
     costs: list[object] = []
@@ -50,20 +65,62 @@ def _bench(options: argparse.Namespace) -> Exit:
             base, found = packet_cost.measure(contenders, trace(rules, hits=0.5), rules=count, rounds=options.rounds)
             measured.append((count, base, found))
             costs += [{"shape": shape, "empty": base, **dataclasses.asdict(cost)} for cost in found]
-        if not wants_json(options):
-            say(f"Rules of {shape}; half of the packets hit a rule. Ratios are to Mantlet's cost.")
-            for row in packet_cost.table(measured):
-                say(row)
-            say()
+        _show(
+            options,
+            f"Rules of {shape}; half of the packets hit a rule. Ratios are to Mantlet's cost.",
+            packet_cost.table(measured),
+        )
+    return costs
+
+
+def _payload(options: argparse.Namespace) -> dict[str, object]:
+    from firewall.bench import payload
+    from firewall.bench.payloads import ONE_IN, PAYLOAD
+
+    measured, patterns = [], []
+    for count in options.rules:
+        _progress(f"payloads, {count:,} patterns ...")
+        base, costs = payload.patterns(count, options.rounds)
+        measured.append((count, base, costs))
+        patterns += [{"empty": base, **dataclasses.asdict(cost)} for cost in costs]
+    title = f"Words in {PAYLOAD} bytes of random text, one packet in {ONE_IN} has one. Ratios are to Mantlet with a rule a pattern."
+    _show(options, title, payload.table(measured))
+    _progress("deep fields ...")
+    deep = list(payload.deep(options.rounds))
+    _show(options, "Rules on deep fields, each with another constant", payload.deep_table(deep))
+    _progress("runs of programs ...")
+    runs = payload.program_runs()
+    rows = (f"{each.packets:<27}{each.sent:,} packets, {each.runs:,} runs of programs" for each in runs)
+    _show(options, "Under 100 payload rules for UDP port 53", rows)
+    _progress("hostile payloads ...")
+    worst = list(payload.worst_cases(options.rounds))
+    _show(options, "Payloads made to cost the most, beside the bound of `mantlet explain`", payload.worst_table(worst))
+    return {
+        "patterns": patterns,
+        "deep": [dataclasses.asdict(each) for each in deep],
+        "program_runs": [dataclasses.asdict(each) for each in runs],
+        "worst": [dataclasses.asdict(each) for each in worst],
+    }
+
+
+def _replay(options: argparse.Namespace) -> list[object]:
+    from firewall.bench import engines
+
     _progress("replay engines ...")
     speeds = engines.measure(options.rounds)
+    title = f"Replay of a capture through {engines.RULES} rules, frames a second (lowest to highest round)"
+    rows = (f"{each.engine:<12}{each.per_second:10,.0f}   ({each.lowest:,.0f} to {each.highest:,.0f})" for each in speeds)
+    _show(options, title, rows)
+    return [dataclasses.asdict(speed) for speed in speeds]
+
+
+def _show(options: argparse.Namespace, title: str, rows: Iterable[str]) -> None:
     if wants_json(options):
-        say_json("bench", {"cost": costs, "replay": [dataclasses.asdict(speed) for speed in speeds]})
-        return Exit.WELL
-    say(f"Replay of a capture through {engines.RULES} rules, frames a second (lowest to highest round)")
-    for speed in speeds:
-        say(f"{speed.engine:<12}{speed.per_second:10,.0f}   ({speed.lowest:,.0f} to {speed.highest:,.0f})")
-    return Exit.WELL
+        return
+    say(title)
+    for row in rows:
+        say(row)
+    say()
 
 
 def _progress(text: str) -> None:

@@ -7,7 +7,7 @@ from typing import assert_never
 
 from bpf.describe import describe
 from bpf.image import ProgramImage
-from firewall.expected_cost import cost_of, worst
+from firewall.expected_cost import cost_of, worst, worst_per_byte
 from firewall.generation import TABLE, Generation
 from firewall.match import Conjunction, PacketClass
 from firewall.native import match_text
@@ -91,7 +91,7 @@ def bounds_json(generation: Generation) -> list[dict[str, object]]:
             "program": image.name,
             "most_passes": image.passes,
             "most_reporting_passes": image.reporting,
-            "worst_ns_per_payload_byte": round(worst(image, 1), 1),
+            "worst_ns_per_payload_byte": round(worst_per_byte(image), 1),
         }
         for image in generation.programs.values()
         if image.passes
