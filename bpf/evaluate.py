@@ -20,8 +20,8 @@ from bpf.dissectors.model import DomainName, Each, Slice
 from bpf.image import FunctionKind, MapKind, MapSpec, ProgramImage
 from bpf.ir import At, Function, Label, MapName, Value
 from bpf.isa import Alu, Condition, Helper
-from bpf.lower import MOST_FUNCTIONS, PART_WEIGHT, Lowering, assembled, too_many_functions
-from bpf.lower_bytes import fold_of
+from bpf.lower import MOST_FUNCTIONS, PART_WEIGHT, Lowering, assembled, rounds_of, too_many_functions
+from bpf.lower_bytes import fold_of, skips
 from bpf.lower_facts import PAYLOADS, Record, Work, place_of, record_for, view_of
 from bpf.pattern_set import BytesTest, pattern_set
 from bpf.refusal import LoweringError, refusal
@@ -52,11 +52,21 @@ MOST_FACTS: Final = 256
 MOST_MEMBERS: Final = 4096
 """Rules that one evaluator has."""
 
+MOST_TESTS: Final = 1 << 17
+"""Tests that one evaluator has. Each may be a bit of its record, of which a CPU holds 32 KiB (PCPU_MIN_UNIT_SIZE in linux/percpu.h)."""
+
 MOST_SLOTS: Final = 60_000
 """Instructions of one evaluator. The verifier looks at a million on all paths together; these took it a fifth of that and less."""
 
+MOST_ROUNDS: Final = 1500
+"""Values of fields of many values that the tests of one evaluator look at, one after the other. The verifier follows each such round by
+itself: some 3,000 took it the million."""
+
 _FEW: Final = 3
 """Comparisons with whole values up to which each by itself is quicker than an automaton."""
+
+_FEW_SKIPPING: Final = 2
+"""Searches for one pattern each up to which they are: two take half of its time, four more than it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,8 @@ class Evaluator:
     """Where the record has the number, plus 1, of the member that ended the evaluation: 8 bytes; 0 for none."""
     _matched: int
     """Where it has a bit for each member that held and did not end it."""
+    _rounds: int
+    """Of the loops over fields of many values, together."""
     _asked: dict[str, ProgramImage] = field(default_factory=dict, compare=False, repr=False)
 
     def ended_among(self, low: int, high: int) -> ProgramImage:
@@ -151,16 +163,25 @@ def _record_of_this_cpu(code: Function, record: MapSpec) -> Value:
 
 
 def compile_evaluators(name: str, members: Sequence[Member], *, source: str = "") -> tuple[Evaluator, ...]:
-    """Evaluators for the members in their order: one, or as many as the verifier's limits make of it. Their images are named `name` and
-    the place of their first member. Raises LoweringError."""
+    """Evaluators for the members in their order: one, or as many as the limits of the verifier and of tables make of it. Their images are
+    named `name` and the place of their first member. Raises LoweringError, with a test of the member for which it is not possible."""
     return tuple(_divided(name, members, 0, source)) if members else ()
 
 
 def _divided(name: str, members: Sequence[Member], first: int, source: str) -> Iterator[Evaluator]:
-    pieces = ceil(len(members) / MOST_MEMBERS)
+    tests = sum(1 for member in members for _ in tests_of(member.predicate))
+    pieces = min(ceil(max(len(members) / MOST_MEMBERS, tests / MOST_TESTS)), len(members))
     if pieces == 1:
-        made = _evaluator(f"{name}{first}", members, source)
-        excess = max(len(made.image.functions) / MOST_FUNCTIONS, made.image.slots / MOST_SLOTS)
+        try:
+            made = _evaluator(f"{name}{first}", members, source)
+        except LoweringError as error:
+            if len(members) == 1:  # its tests are those of the simplified predicate, which nobody else knows
+                raise LoweringError(next(tests_of(members[0].predicate)), error.reason) from error
+            half = ceil(len(members) / 2)
+            yield from _divided(name, members[:half], first, source)
+            yield from _divided(name, members[half:], first + half, source)
+            return
+        excess = max(len(made.image.functions) / MOST_FUNCTIONS, made.image.slots / MOST_SLOTS, made._rounds / MOST_ROUNDS)
         if excess <= 1 or (len(members) == 1 and len(made.image.functions) <= MOST_FUNCTIONS):
             yield replace(made, first=first)
             return
@@ -226,7 +247,8 @@ def _evaluator(name: str, members: Sequence[Member], source: str) -> Evaluator:
     program.give(1)
     lowering.name = name
     image = assembled(program, lowering, source, record_size=size)
-    return Evaluator(0, image, tuple(member.name for member in members), record, ended, matched)
+    rounds = sum(rounds_of(test) for test in tests if test not in told)
+    return Evaluator(0, image, tuple(member.name for member in members), record, ended, matched, rounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,8 +417,9 @@ def _groups(tests: Sequence[Test]) -> dict[FieldValue, tuple[BytesTest, ...]]:
 
 
 def _is_worth_it(group: Sequence[BytesTest]) -> bool:
-    searches = sum(isinstance(test, Contains | Matches | Wildcard) for test in group)
-    return searches > 1 or len(group) > _FEW
+    searches = [test for test in group if isinstance(test, Contains | Matches | Wildcard)]
+    most = _FEW_SKIPPING if all(map(skips, searches)) else 1
+    return len(searches) > most or len(group) > _FEW
 
 
 def _is_name(operand: FieldValue) -> bool:
@@ -433,9 +456,7 @@ class _Sweeping:
             raise LoweringError(self._largest(), str(error)) from error
         if len(lowering.tables.data) > LARGEST:
             needed = f"{len(lowering.tables.data) / (1 << 20):,.0f} MiB"
-            raise LoweringError(
-                self._largest(), f"with the other rules' patterns it needs tables of {needed}, and the limit is {LARGEST >> 20}"
-            )
+            raise LoweringError(self._largest(), f"the rule's patterns need tables of {needed}, and the limit is {LARGEST >> 20} MiB")
         code, work = lowering.begin_part()
         self.name = code.name
         record = code.parameters[1]

@@ -35,6 +35,7 @@ from rules_dsl.expression import (
     StartsWith,
     Substring,
     Wildcard,
+    root_of,
 )
 
 COMPARED: Final = 32
@@ -153,7 +154,7 @@ def lower_bytes(work: Work, test: BytesTest, yes: Label, no: Label, absent: Labe
             if not wanted:
                 work.code.jump(no)
                 return
-            if len(wanted) == 1 and len(wanted[0]) >= SHORTEST and piece.name is None:
+            if skips(test):
                 _skip(work, piece, wanted[0], yes, no)
                 return
             _run(work, test, piece, partial(automaton.contains, wanted), yes, no)
@@ -202,6 +203,16 @@ def _equal(work: Work, test: BytesTest, piece: Piece, value: bytes, yes: Label, 
 
 def _word(size: int) -> Bytes:
     return 8 if size >= 8 else 4 if size >= 4 else 2 if size >= 2 else 1
+
+
+def skips(test: BytesTest) -> bool:
+    """Whether the test is searched for without reading every byte."""
+    if not isinstance(test, Contains) or len(test.patterns) != 1:
+        return False
+    root, (pattern,) = root_of(test.operand), test.patterns
+    place = place_of(root) if isinstance(root, FieldValue) else None
+    is_name = place is not None and isinstance(view_of(place), DomainName)
+    return not is_name and len(pattern) >= SHORTEST and fold_of(test.operand).can_give(pattern)
 
 
 def _skip(work: Work, piece: Piece, pattern: bytes, yes: Label, no: Label) -> None:
