@@ -327,12 +327,13 @@ class Work:
         code, again = self.code, self.code.label()
         index, cursor = code.copy(0), code.copy(0)
         code.place(again)
-        self.effort.ask(place.routine, bound, None)
+        self.times = bound
+        self.effort.ask(place.routine, self.times, None)
         element = code.call(place.routine, self.context, self.fact(place.fact), cursor, index)
         offset, length = take_slice(code, element, end)
         code.set(cursor, offset)
         code.update(Alu.ADD, cursor, length)
-        self.element, self.times = element, bound
+        self.element = element
         yield
         self.element, self.times = None, 1
         code.update(Alu.ADD, index, 1)

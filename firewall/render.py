@@ -320,12 +320,12 @@ class _Renderer:
         self.matches.append(BpfMatch(program, chain, target, goto, rule.name, rule.name))
 
     def program(self, predicate: Expression, rule: Rule) -> ProgramImage:
-        """Its lines bear the rule's name, and so does its pin, with a number."""
+        """Its lines bear the rule's name, and so does its pin, behind a number: no name of a rule makes it an evaluator's."""
         try:
             image = compile_program(rule.name, predicate, source=self.plan.policy.source)
         except LoweringError as error:
             raise _too_large(rule, error) from error
-        return replace(image, name=f"{safe_name(rule.name)[:LONGEST_PROGRAM_NAME]}_{len(self.programs)}")
+        return replace(image, name=f"{len(self.programs)}_{safe_name(rule.name)[:LONGEST_PROGRAM_NAME]}")
 
     def texts(self, matches: Conjunction) -> str:
         return " ".join(match_text(match, self.set_of(match)) for match in matches)
