@@ -26,7 +26,21 @@ from bpf.simplify import simplify
 from bpf.skip import SKIP, skip
 from bpf.sweep import Told
 from bpf.tables import Tables
-from rules_dsl.expression import And, Const, Expression, InAddresses, InRanges, Not, Or, Test, Xor, tests_of
+from rules_dsl.expression import (
+    And,
+    Const,
+    Expression,
+    FieldValue,
+    InAddresses,
+    InRanges,
+    Not,
+    Or,
+    Test,
+    Xor,
+    operand_of,
+    root_of,
+    tests_of,
+)
 
 PART_WEIGHT: Final = 400
 """Some thirty instructions each that one function holds; more are divided among functions, as a branch reaches 32,768 instructions."""
@@ -280,13 +294,25 @@ class Lowering:
                 case Xor(left, right):
                     weight = self.weight(left) + self.weight(right) + 1
                 case InRanges(_, ranges):
-                    weight = 1 + min(len(ranges), 24) // 8
+                    weight = max(1 + min(len(ranges), 24) // 8, _walking(expression))
                 case InAddresses():
-                    weight = 8
+                    weight = max(8, _walking(expression))
                 case _:
-                    weight = 2
+                    weight = max(2, _walking(expression))
             self._weights[key] = weight
         return self._weights[key]
+
+
+def rounds_of(test: Test) -> int:
+    """How many values the test may look at, one after the other: of a field of many values."""
+    root = root_of(operand_of(test))
+    return root.field.bound if isinstance(root, FieldValue) and root.field.multiple else 0
+
+
+def _walking(test: Test) -> int:
+    """The weight of a loop over the values of a field. The verifier keeps the ways that it has not gone yet, some four in a round, of which
+    a function may leave 8,192 (BPF_COMPLEXITY_LIMIT_JMP_SEQ in kernel/bpf/verifier.c)."""
+    return rounds_of(test) // 4
 
 
 def pending(expression: Expression) -> int:
