@@ -196,6 +196,17 @@ def test_many_rules_are_divided() -> None:
             stack.enter_context(load(each.image, stack.enter_context(shared_maps([each.image]))))
 
 
+def test_rules_that_look_at_many_values_are_divided() -> None:
+    """The verifier follows the loop over the values of a field round by round; it refused forty such rules in one function."""
+    rules = [f"tls.record.version == {number}" for number in range(60)] + [f"all(dns.resp.type != {number})" for number in range(60)]
+    various = compile_evaluators("test", [Member(rule, parse_expression(rule), ends=False) for rule in rules])
+    assert len(various) > 1
+    assert sum(len(each.names) for each in various) == len(rules)
+    with ExitStack() as stack:
+        for each in various:
+            stack.enter_context(load(each.image, stack.enter_context(shared_maps([each.image]))))
+
+
 def query(*names: bytes) -> Packet:
     """A DNS query for the names; each after the first is the first label and a pointer to the rest of the first name."""
     first = b"".join(bytes([len(label)]) + label for label in names[0].split(b".")) + b"\0"
