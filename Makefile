@@ -9,7 +9,7 @@ ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
 PYTEST := $(ROOT) $(BIN)/python -m pytest
 WORKERS ?= 2
 
-.PHONY: help setup demo test unit lint types check format docs captures bench property protocols policies judge atomic fuzz test-long clean
+.PHONY: help setup demo test unit lint types check format docs captures bench property protocols policies judge judged atomic fuzz test-long clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ policies: setup  ## no program of 10,000 random policies is refused, and their e
 
 judge: setup  ## every field against tshark over a corpus of captures, by both engines
 	$(PYTEST) -n $(WORKERS) tests/judge
+
+judged: setup  ## docs/reference/judged-fields.md: for each field the frames compared with tshark, and the equal ones
+	PYTHONPATH=.:tests $(BIN)/python -m judge.table docs/reference
 
 atomic: setup  ## a million packets through a hundred swaps, and kill -9 at every step of a change
 	$(PYTEST) -s tests/firewall/test_atomic.py tests/firewall/test_kill.py

@@ -6,13 +6,15 @@ are as the protocol's scope says; of several values the first is then the outerm
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from judge.differences import Difference
 from judge.expressions import IPV4, IPV6, TAGGED, extension, under
 
-from rules_dsl.fields import FIELDS, Field, Type
+from rules_dsl.fields import Field, Type
 from rules_dsl.value import Address, Scalar, Value
 
 SCOPE: Mapping[str, str] = {
@@ -57,27 +59,87 @@ OF_IPV6: Mapping[str, tuple[str, str, int]] = {
 }
 """Wireshark's field of IPv6 packets, where the catalogue has one field for both families: its name, its scope, and what to add."""
 
-_FIRST_BYTE = ("tcp.flags",)
-"""Wireshark's value has four bits more in front, of which the last is a flag of RFC 9768."""
+ALSO: Mapping[str, tuple[str, ...]] = {"dns": ("mdns", "llmnr"), "rtcp": ("srtcp",), "tls.record.type": ("tls.record.opaque_type",)}
+"""Further fields of Wireshark whose values are the catalogue's one field's."""
 
-SCOPES: tuple[str, ...] = tuple(dict.fromkeys((*SCOPE.values(), *(scope for _, scope, _ in OF_IPV6.values()))))
-QUESTIONS: tuple[str, ...] = tuple(
-    dict.fromkeys((*(field.wireshark for field in FIELDS.values() if field.wireshark), *(name for name, _, _ in OF_IPV6.values())))
+NARROWER: Mapping[str, str] = {"ip.opt.type": f"({IPV4} and ip.hdr_len#1 > 20)"}
+"""Scopes of single fields: an inner header may have options where the outermost has none."""
+
+VALUE_DIFFERENCES: tuple[Difference, ...] = (
+    Difference("An ICMP header that is not whole", ("icmp.",), mantlet='ip.proto == "icmp" and not icmp'),
+    Difference("An IPv6 payload length of 0", ("icmpv6",), mantlet="ip.version == 6 and ip.len == 40"),
+    Difference("IP options that do not fit", ("ip.opt",), wireshark='_ws.expert.message contains "option goes past end of options"'),
+    Difference("NTP by its header", ("ntp.",), wireshark="ntp.flags.mode > 5"),
+    Difference("QUIC's short headers", ("quic.fixed_bit",), mantlet="quic.long.packet_type == 3 or quic.long.packet_type_v2 == 0"),
+    Difference("RTCP that does not add up", ("rtcp",), wireshark=f"{SCOPE['rtcp']} and _ws.malformed"),
+    Difference("STUN methods that nobody assigned", ("stun.att.type",), mantlet="stun.att.type in {0x4000..0x4002}"),
+    Difference("What is STUN to Wireshark only", ("stun",), wireshark="stun and (not stun.cookie or count(stun.length) > 1)"),
+    Difference("Names of services", ("dns.resp.name",), wireshark="dns.srv.service"),
+    Difference("Data of a reset", ("tcp.payload",), mantlet="tcp.flags.reset and tcp.payload.len > 0"),
+    Difference("TFTP data of other sizes", ("tftp.source_file", "tftp.destination_file"), wireshark="tftp.opcode > 2"),
 )
+"""Differences that a comparison of values shows and the pairs of expressions do not, by the frames concerned."""
 
-VALUE_DIFFERENCES: tuple[Difference, ...] = ()
-"""Differences that a comparison of values shows and the pairs of expressions do not."""
+Values = tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retold:
+    """The two values are not equal, but one tells the other."""
+
+    title: str
+    fields: tuple[str, ...]
+    explains: Callable[[Values, Values], bool]
+    """Whether this is what makes Mantlet's values (first) and Wireshark's differ."""
+
+
+def _text(value: Scalar) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _is_replaced(mine: Values, other: Values) -> bool:
+    return [_text(value).decode("utf-8", "replace").encode() for value in mine] == [_text(value) for value in other]
+
+
+def _is_cut_at_nul(mine: Values, other: Values) -> bool:
+    return [_text(value).partition(b"\0")[0] for value in mine] == [_text(value) for value in other]
+
+
+def _is_dns_name(mine: Values, other: Values) -> bool:
+    read = [b"" if value == b"<Root>" else re.sub(rb"\\(\d{3})", lambda byte: bytes([int(byte[1])]), _text(value)) for value in other]
+    return sorted(map(_text, mine)) == sorted(value.lower() for value in read)
+
+
+def _is_root(mine: Values, other: Values) -> bool:
+    """Lengths and numbers of labels: the root has a length of 6 and a label in Wireshark."""
+    return len(mine) == len(other) and all(one == two or (one == 0 and two in (1, 6)) for one, two in zip(mine, other, strict=True))
+
+
+def _is_dhcp(mine: Values, other: Values) -> bool:
+    """Pads, the end, and the one option that the message cuts are missing."""
+    options = tuple(value for value in other if value not in (0, 255))
+    return mine in (options, options[:-1])
+
+
+RETOLD: tuple[Retold, ...] = (
+    Retold("Offsets of fragments", ("ip.frag.offset",), lambda mine, other: mine == tuple(value * 8 for value in other)),
+    Retold("AccECN connections", ("tcp.flags",), lambda mine, other: mine == tuple(value & 0xFF for value in other)),
+    Retold("DHCP options", ("dhcp.option.type",), _is_dhcp),
+    Retold("Names of DNS that are not well-formed, and the root", ("dns.qry.name", "dns.resp.name"), _is_dns_name),
+    Retold("Names of DNS that are not well-formed, and the root", ("dns.qry.name.len", "dns.count.labels"), _is_root),
+    Retold("RADIUS user names with a NUL", ("radius.", "stun.", "snmp."), _is_cut_at_nul),
+    Retold("A UDP length that leaves bytes over", ("udp.payload",), lambda mine, other: _text(other[0]).startswith(_text(mine[0]))),
+    Retold("Text that is not UTF-8", ("",), _is_replaced),
+)
 
 
 def scope_of(field: Field) -> str:
-    return SCOPE[field.name.partition(".")[0]]
+    return NARROWER.get(field.name) or SCOPE[field.name.partition(".")[0]]
 
 
 def theirs(field: Field, said: Sequence[str], add: int = 0) -> tuple[Scalar, ...]:
     """Wireshark's values (written as `wireshark.lua` says) as the catalogue's type has them; of a field of one value the first."""
     values = [_value(field, one) for one in (said if field.multiple else said[:1])]
-    if field.name in _FIRST_BYTE:
-        values = [value & 0xFF for value in values if isinstance(value, int)]
     return tuple(value + add if add and isinstance(value, int) else value for value in values)
 
 
@@ -106,9 +168,14 @@ def ours(value: Value) -> tuple[Scalar, ...]:
     return tuple(one for one in several if isinstance(one, bool | int | bytes | Address))
 
 
+def is_shown(mine: Sequence[Scalar]) -> bool:
+    """Whether Wireshark shows anything for such values: false Booleans of a protocol are absent there, and so are empty runs of bytes."""
+    return any(value is not False and value != b"" for value in mine)
+
+
 def equal(field: Field, mine: Sequence[Scalar], other: Sequence[Scalar]) -> bool:
     """Boolean fields by their truth, which an absent one has not; many values in any order; text without regard to case where the
-    catalogue says so, and what is no UTF-8 as Wireshark shows it."""
+    catalogue says so."""
     if field.type is Type.BOOL:
         return (True in mine) == (True in other)
     if field.type is Type.BYTES:

@@ -11,7 +11,7 @@ from typing import Literal
 from judge import wireshark
 from judge.differences import DIFFERENCES, Difference
 from judge.expressions import PAIRS
-from judge.fields import QUESTIONS, SCOPES, VALUE_DIFFERENCES
+from judge.fields import ALSO, OF_IPV6, SCOPE, VALUE_DIFFERENCES, scope_of
 from judge.protocols import JUDGED
 
 from firewall import capture
@@ -26,6 +26,8 @@ from rules_dsl.value import Value
 
 ALL_PAIRS: Mapping[str, tuple[tuple[str, str], ...]] = {"headers": PAIRS, **{name: judged.pairs for name, judged in JUDGED.items()}}
 ALL_DIFFERENCES: tuple[Difference, ...] = (*DIFFERENCES, *(one for judged in JUDGED.values() for one in judged.differences))
+HEURISTIC: tuple[str, ...] = ("rtp", "rtcp")
+"""Judged with Wireshark's heuristic for RTP switched on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,28 @@ def select(path: Path, engine: Literal["kernel", "reference"]) -> Selected:
 
 
 def ask(path: Path) -> wireshark.Answers:
-    filters = [theirs for pairs in ALL_PAIRS.values() for _, theirs in pairs]
-    filters += [one.wireshark for one in (*ALL_DIFFERENCES, *VALUE_DIFFERENCES) if one.wireshark is not None]
-    return wireshark.ask(path, list(dict.fromkeys((*filters, *SCOPES))), QUESTIONS)
+    """In two passes: RTP and RTCP have no port, so that Wireshark needs its heuristic for them, and others would lose by it."""
+    usual = _ask(path, tuple(name for name in (*ALL_PAIRS, *SCOPE) if name not in HEURISTIC), ())
+    guessed = _ask(path, HEURISTIC, ("rtp_udp",))
+    return wireshark.Answers({**usual.frames, **guessed.frames}, {**usual.values, **guessed.values})
+
+
+def _ask(path: Path, protocols: tuple[str, ...], heuristics: tuple[str, ...]) -> wireshark.Answers:
+    """What concerns these protocols: their pairs and differences, and their fields with the scopes."""
+    filters = [theirs for name in protocols for _, theirs in ALL_PAIRS.get(name, ())]
+    filters += [
+        one.wireshark
+        for one in (*ALL_DIFFERENCES, *VALUE_DIFFERENCES)
+        if one.wireshark is not None and (one.fields[0].partition(".")[0] in protocols)
+    ]
+    fields = [field for field in _judged_fields() if field.name.partition(".")[0] in protocols]
+    filters += [scope_of(field) for field in fields]
+    asked = [name for field in fields for name in (field.wireshark, *ALSO.get(field.name, ())) if name is not None]
+    for field in fields:
+        if field.name in OF_IPV6:
+            filters.append(OF_IPV6[field.name][1])
+            asked.append(OF_IPV6[field.name][0])
+    return wireshark.ask(path, list(dict.fromkeys(filters)), list(dict.fromkeys(asked)), heuristics)
 
 
 def read(path: Path) -> Read:

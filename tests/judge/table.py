@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (lines of the page)
 """docs/reference/judged-fields.md: for each field that Wireshark has, the frames of the corpus in which the values were compared, in
 how many they were equal, and why not in the others. `python -m judge.table docs/reference` writes it (`make judged`)."""
 
@@ -34,37 +35,47 @@ def rows(reference: Selected, answers: wireshark.Answers, read: Read) -> Iterato
     for field in FIELDS.values():
         if field.wireshark is None:
             continue
-        compared, differing = _compared(field, answers, read)
-        reasons, left = [], differing
+        compared, differing, reasons, left = _compared(field, answers, read)
         for difference in judgement.differences_of((field.name,), (*judgement.ALL_DIFFERENCES, *fields.VALUE_DIFFERENCES)):
             concerned = judgement.explained(difference, reference, answers)
             if left & concerned:
                 reasons.append(difference.title)
                 left -= concerned
-        yield Row(field, compared, differing, tuple(dict.fromkeys(reasons)), left)
+        yield Row(field, compared, differing, tuple(sorted(set(reasons))), left)
 
 
-def _compared(field: Field, answers: wireshark.Answers, read: Read) -> tuple[frozenset[int], frozenset[int]]:
-    """Frames in which either side has the field, and those of them in which the values differ."""
+def _compared(field: Field, answers: wireshark.Answers, read: Read) -> tuple[frozenset[int], frozenset[int], list[str], frozenset[int]]:
+    """Frames in which either side has the field; those of them in which the values differ; why, as far as the two values tell it; and
+    those for which they do not."""
     assert field.wireshark is not None
     mine = read.values[field.name]
-    has_families = field.group in ("address", "ip")
-    places = [(field.wireshark, fields.scope_of(field), 0, 4 if has_families and not field.name.startswith("ipv6") else None)]
+    is_ipv4 = field.group in ("address", "ip") and not field.name.startswith("ipv6")
+    places = [((field.wireshark, *fields.ALSO.get(field.name, ())), fields.scope_of(field), 0, 4 if is_ipv4 else None)]
     if field.name in fields.OF_IPV6:
-        places.append((*fields.OF_IPV6[field.name], 6))
-    compared, differing = set(), set()
-    for name, scope, add, version in places:
-        said, inside = answers.values[name], answers.frames[scope]
-        for frame in mine.keys() | (said.keys() & inside):
+        name, scope, add = fields.OF_IPV6[field.name]
+        places.append(((name,), scope, add, 6))
+    compared, differing, left, reasons = set(), set(), set(), []
+    for names, scope, add, version in places:
+        inside = answers.frames[scope]
+        said = {frame: () for name in names for frame in answers.values[name].keys() & inside}
+        said = {frame: tuple(one for name in names for one in answers.values[name].get(frame, ())) for frame in said}
+        for frame in mine.keys() | said.keys():
             if frame not in read.versions or (version is not None and read.versions[frame] != version):
                 continue
-            ours = fields.ours(mine.get(frame))
-            theirs = fields.theirs(field, said[frame], add) if frame in said and frame in inside else ()
-            if theirs or (any(ours) if field.at == () and ours in ((True,), (False,)) else ours):
-                compared.add(frame)
-                if not fields.equal(field, ours, theirs):
-                    differing.add(frame)
-    return frozenset(compared), frozenset(differing)
+            ours, theirs = fields.ours(mine.get(frame)), fields.theirs(field, said.get(frame, ()), add)
+            if not theirs and not fields.is_shown(ours):
+                continue
+            compared.add(frame)
+            if fields.equal(field, ours, theirs):
+                continue
+            differing.add(frame)
+            told = [
+                one.title for one in fields.RETOLD if field.name.startswith(one.fields) and ours and theirs and one.explains(ours, theirs)
+            ]
+            reasons += told[:1]
+            if not told:
+                left.add(frame)
+    return frozenset(compared), frozenset(differing), reasons, frozenset(left)
 
 
 def link_to(title: str) -> str:
@@ -74,18 +85,19 @@ def link_to(title: str) -> str:
 
 def page(judged: tuple[Row, ...], captures: int, frames: int, seen: int) -> str:
     compared, differing = (sum(map(len, column)) for column in zip(*((row.compared, row.differing) for row in judged), strict=True))
+    version, share = wireshark.version(), f"{100 * (compared - differing) / compared:.2f} %"
     lines = [
         "# Fields before Wireshark",
         "",
-        f"Every field that Wireshark {wireshark.version()} has, value by value, over a corpus of {captures:,} public captures with {frames:,} frames, of",
-        f"which a rule sees {seen:,}. *Compared* are the frames in which Mantlet or Wireshark has the field in the outermost packet, *equal* those in",
-        "which both have the same value, or the same values where a field has many. In all",
-        f"{compared:,} values were compared and {compared - differing:,} are equal ({_share(compared - differing, compared)}); every other has its reason among the",
-        "[differences from Wireshark](wireshark.md). A field that the corpus does not have was compared in no frame.",
+        f"Every field that Wireshark ({version}) has, value by value, over a corpus of {captures:,} public captures with {frames:,} frames, of which",
+        f"a rule sees {seen:,}. *Compared* are the frames in which Mantlet or Wireshark has the field in the outermost packet, *equal* those in",
+        "which the value is the same, or the values are where a field has many. What is not equal has its reason among the",
+        f"[differences from Wireshark](wireshark.md). In all {compared:,} values were compared and {compared - differing:,} are equal, {share}.",
         "",
-        "`make judged` makes this page, and `make judge` holds that a fresh run gives the same numbers. Reassembly is off in Wireshark. A Boolean",
-        "field is compared by its truth, a field of IPv4 and IPv6 with Wireshark's two (fields that are IPv4's alone in Wireshark, such as `ip.id`",
-        "and `ip.proto`, in IPv4 packets), and of a field with one value here Wireshark's first one counts.",
+        "`make judged` makes this page, and `make judge` holds that a fresh run gives the same numbers. Reassembly is off in Wireshark, and its",
+        f"heuristic for RTP is on where {' and '.join(judgement.HEURISTIC)} are judged. A Boolean field is compared by its truth; a field of IPv4 and IPv6 with",
+        "Wireshark's two, or in IPv4 packets where Wireshark has it for IPv4 alone (`ip.id`, `ip.proto`); and of a field that has one value here,",
+        "Wireshark's first counts. Fields of which the corpus has none were compared in no frame.",
         "",
     ]  # fmt: skip
     for heading, members in groupby(judged, key=lambda row: _heading(row.field)):
@@ -93,19 +105,19 @@ def page(judged: tuple[Row, ...], captures: int, frames: int, seen: int) -> str:
         for row in members:
             why = "; ".join(f"[{title}]({link_to(title)})" for title in row.reasons)
             equal = len(row.compared) - len(row.differing)
-            lines.append(f"| `{row.field.name}` | `{_wireshark(row.field)}` | {len(row.compared):,} | {equal:,} | {why} |".replace("|  |", "| |"))
+            lines.append(
+                f"| `{row.field.name}` | {_wireshark(row.field)} | {len(row.compared):,} | {equal:,} | {why} |".replace("|  |", "| |")
+            )
         lines.append("")
     return "\n".join(lines)
 
 
 def _wireshark(field: Field) -> str:
-    six = fields.OF_IPV6.get(field.name)
-    added = "" if six is None else f"`, `{six[0]}" + (f"` + {six[2]} `" if six[2] else "")
-    return f"{field.wireshark}{added}".removesuffix(" `")
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.2f} %"
+    names = [f"`{name}`" for name in (field.wireshark, *fields.ALSO.get(field.name, ()))]
+    if field.name in fields.OF_IPV6:
+        name, _, add = fields.OF_IPV6[field.name]
+        names.append(f"`{name}` + {add}" if add else f"`{name}`")
+    return ", ".join(names)
 
 
 def _heading(field: Field) -> str:

@@ -29,9 +29,9 @@ def version() -> str:
     return found[0]
 
 
-def frames(capture: Path, display_filter: str) -> frozenset[int]:
+def frames(capture: Path, display_filter: str, heuristics: Sequence[str] = ()) -> frozenset[int]:
     """Numbers of the frames of `capture` that `display_filter` selects, as `tshark -Y` prints them."""
-    said = _tshark(capture, *_OPTIONS, "-Y", display_filter, "-T", "fields", "-e", "frame.number")
+    said = _tshark(capture, *_OPTIONS, *_switched(heuristics), "-Y", display_filter, "-T", "fields", "-e", "frame.number")
     return frozenset(int(number) for number in said.split())
 
 
@@ -40,17 +40,17 @@ class Answers:
     frames: Mapping[str, frozenset[int]]
     """By display filter, the numbers of the frames that it selects."""
     values: Mapping[str, Mapping[int, tuple[str, ...]]]
-    """By field and frame's number, the field's values in the order of dissection, written as `wireshark.lua` says."""
+    """By field and frame's number, the field's values in the order of their bytes, written as `wireshark.lua` says."""
 
 
-def ask(capture: Path, filters: Sequence[str], fields: Sequence[str] = ()) -> Answers:
-    """What tshark says of many filters and fields in one pass."""
+def ask(capture: Path, filters: Sequence[str], fields: Sequence[str] = (), heuristics: Sequence[str] = ()) -> Answers:
+    """What tshark says of many filters and fields in one pass, with `heuristics` switched on besides its own."""
     questions = [f"filter {text}" for text in filters] + [f"field {name}" for name in fields]
     assert not any("\n" in question for question in questions)
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
         file.write("".join(f"{question}\n" for question in questions))
         file.flush()
-        said = _tshark(capture, *_OPTIONS, "-q", "-X", f"lua_script:{_MANY}", "-X", f"lua_script1:{file.name}")
+        said = _tshark(capture, *_OPTIONS, *_switched(heuristics), "-q", "-X", f"lua_script:{_MANY}", "-X", f"lua_script1:{file.name}")
     first, _, rest = said.partition("\n")
     if first != f"asked {len(questions)}":
         raise AssertionError(f"tshark did not take every question: {said[:1000]}")
@@ -63,6 +63,10 @@ def ask(capture: Path, filters: Sequence[str], fields: Sequence[str] = ()) -> An
         else:
             values[int(number) - len(filters)][int(frame)] = tuple(found)
     return Answers(dict(zip(filters, map(frozenset, selected), strict=True)), dict(zip(fields, values, strict=True)))
+
+
+def _switched(heuristics: Sequence[str]) -> list[str]:
+    return [word for name in heuristics for word in ("--enable-heuristic", name)]
 
 
 def _tshark(capture: Path, *arguments: str) -> str:

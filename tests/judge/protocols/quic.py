@@ -44,5 +44,6 @@ _KNOWN = (
 
 DIFFERENCES: tuple[Difference, ...] = (
     Difference("QUIC's short headers", ("quic",), wireshark="quic and not quic.version"),
+    Difference("QUIC's short headers", ("quic.length", "quic.token_length"), wireshark="count(quic.length) > 1"),
     Difference("QUIC on port 443", ("quic",), wireshark=f"udp.port == 443 and quic.version and not {_KNOWN}"),
 )
