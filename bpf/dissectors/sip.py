@@ -52,11 +52,14 @@ def _all(tables: Tables) -> tuple[Function, ...]:
 
 
 def _message(tables: Tables) -> tuple[Function, ...]:
-    """`sip(context, begun, mandatory, cut)`: the payload again, where the mandatory headers are there or the header block is cut."""
+    """`sip(context, begun, mandatory)`: the payload again, where the mandatory headers are there or else the header block is cut."""
     code = Function("sip", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    _, begun, mandatory, cut = code.parameters
-    absent = code.label()
-    code.branch(Condition.EQ, code.alu(Alu.OR, mandatory, cut), 0, absent)
+    context, begun, mandatory, _ = code.parameters
+    absent, all_there = code.label(), code.label()
+    code.branch(Condition.NE, mandatory, 0, all_there)
+    code.branch(Condition.EQ, begun, 0, absent)
+    code.branch(Condition.EQ, code.call(CUT, context, begun), 0, absent)
+    code.place(all_there)
     code.give(begun)
     code.place(absent)
     code.give(0)
@@ -195,7 +198,7 @@ _CALL_ID: Final = _header(b"call-id", b"i")
 _CSEQ: Final = _header(b"cseq")
 _VIA: Final = _header(b"via", b"v")
 _MANDATORY: Final = Fact(_ALL, (Fact(_ALL, (_FROM, _TO, _CALL_ID)), _CSEQ, _VIA))
-_MESSAGE: Final = Fact(Routine("sip", _message), (_BEGUN, _MANDATORY, Fact(CUT, (_BEGUN,))))
+_MESSAGE: Final = Fact(Routine("sip", _message), (_BEGUN, _MANDATORY))
 
 
 def _of(value: Fact) -> Fact:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from rules_dsl.value import Value
@@ -40,13 +41,13 @@ class _Packet:
 
 def dissect_quic(packet: Packet) -> Mapping[str, Value] | None:
     payload = packet.udp_payload or b""
-    packets = list(_packets(payload))
+    packets = list(islice(_packets(payload), _MANY))
     values: dict[str, Value] = {}
     if packets:
         first = packets[0]
         values["quic.fixed_bit"] = bool(first.first_byte & 0x40)
         is_version_2 = first.version in _VERSION_2
-        kinds = tuple(each.type_bits for each in packets[:_MANY])
+        kinds = tuple(each.type_bits for each in packets)
         values["quic.long.packet_type_v2" if is_version_2 else "quic.long.packet_type"] = kinds
         if first.token_length is not None:
             values["quic.token_length"] = first.token_length

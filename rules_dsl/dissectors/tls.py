@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from rules_dsl.value import Value
@@ -45,16 +46,16 @@ class _Message:
 
 
 def dissect_tls(packet: Packet) -> Mapping[str, Value] | None:
-    records = list(_records(packet.tcp_payload or b""))
+    records = list(islice(_records(packet.tcp_payload or b""), _RECORDS))
     if not records:
         return None
     items = [item for record in records for item in _items(record)][:_RECORDS_AND_MESSAGES]
     messages = [item for item in items if isinstance(item, _Message)]
     alerts = [item.content for item in items if isinstance(item, _Record) and item.type == _ALERT and item.length == 2]
     lists = {
-        "tls.record.type": [record.type for record in records[:_RECORDS]],
-        "tls.record.version": [record.version for record in records[:_RECORDS]],
-        "tls.record.length": [record.length for record in records[:_RECORDS]],
+        "tls.record.type": [record.type for record in records],
+        "tls.record.version": [record.version for record in records],
+        "tls.record.length": [record.length for record in records],
         "tls.handshake.type": [message.type for message in messages[:_MESSAGES]],
         "tls.handshake.length": [message.length for message in messages[:_MESSAGES]],
         "tls.alert.level": [alert[0] for alert in alerts if alert],
