@@ -6,7 +6,7 @@ import pytest
 from judge.corpus import CORPUS
 
 from firewall.capture import Frame
-from firewall.replay import EnginesDifferError, Options, match
+from firewall.replay import EnginesDifferError, Options, match, match_all
 from firewall.replay.admission import repair_checksum
 from firewall.replay.record import Fate, Record
 from firewall.replay.run import Difference
@@ -82,3 +82,10 @@ def test_wireshark_finds_the_same_frames(text, judge):
         except FileNotFoundError:
             pytest.skip("tshark is not installed")
         assert list(match(parse_expression(text), capture, "reference")) == [int(line) for line in done.stdout.split()], capture
+
+
+@pytest.mark.parametrize("engine", ["reference", pytest.param("kernel", marks=pytest.mark.kernel)])
+def test_many_expressions_in_one_pass_are_each_by_itself(engine):
+    expressions = [parse_expression(text) for text in ("udp.dstport > 1", "false", "udp", "udp.dstport in {0 2}")]
+    nothing = dict.fromkeys((2, 4, 6, 8))
+    assert dict(match_all(expressions, frames(), engine)) == {1: (2, 3), 3: (2,), 5: (0, 2, 3), 7: (0, 2), **nothing}
