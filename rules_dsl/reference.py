@@ -46,6 +46,7 @@ from rules_dsl.policy import Judgement, Mode, Policy, Protect, Rule, judgement
 from rules_dsl.python_regex import python_regex
 from rules_dsl.value import Address, Keyed, Scalar
 
+
 def holds(expression: Expression, packet: Packet) -> bool:
     """Whether the expression is true for the packet."""
     match expression:
