@@ -26,6 +26,9 @@ from rules_dsl.value import Value
 
 ALL_PAIRS: Mapping[str, tuple[tuple[str, str], ...]] = {"headers": PAIRS, **{name: judged.pairs for name, judged in JUDGED.items()}}
 ALL_DIFFERENCES: tuple[Difference, ...] = (*DIFFERENCES, *(one for judged in JUDGED.values() for one in judged.differences))
+MANTLET_DIFFERENCES: tuple[str, ...] = tuple(
+    dict.fromkeys(one.mantlet for one in (*ALL_DIFFERENCES, *VALUE_DIFFERENCES) if one.mantlet is not None)
+)
 HEURISTIC: tuple[str, ...] = ("rtp", "rtcp")
 """Judged with Wireshark's heuristic for RTP switched on."""
 
@@ -55,11 +58,11 @@ def frames_of(path: Path) -> tuple[Frame, ...]:
     return tuple(capture.read(path))
 
 
-def select(path: Path, engine: Literal["kernel", "reference"]) -> Selected:
-    texts = [ours for pairs in ALL_PAIRS.values() for ours, _ in pairs]
-    if engine == "reference":
-        texts += [one.mantlet for one in (*ALL_DIFFERENCES, *VALUE_DIFFERENCES) if one.mantlet is not None]
-    texts = list(dict.fromkeys(texts))
+def select(path: Path, engine: Literal["kernel", "reference"], expressions: tuple[str, ...] | None = None) -> Selected:
+    """What the engine says of `expressions`; without, of those of all pairs and differences."""
+    texts = list(dict.fromkeys((*(ours for pairs in ALL_PAIRS.values() for ours, _ in pairs), *MANTLET_DIFFERENCES)))
+    if expressions is not None:
+        texts = list(expressions)
     seen: set[int] = set()
     selected: list[set[int]] = [set() for _ in texts]
     for frame, places in match_all([parse_expression(text) for text in texts], frames_of(path), engine):
