@@ -12,10 +12,13 @@ from generators.expressions import Expressions
 from generators.packets import carrying
 from generators.pools import INTERFACES
 from kernel_lab import KernelLab
+from rule_lab import PORT, RECEIVER, Wire
 from test_plan_random import ENVIRONMENT, VLAN_INTERFACES, compare, is_enforceable
 
 from bpf import evaluate
 from bpf.image import ProgramImage
+from firewall.kernel import Kernel
+from firewall.pins import Pins
 from firewall.plan import Environment, plan
 from firewall.render import render
 from firewall.replay.admission import refusal
@@ -139,3 +142,48 @@ def test_members_of_many_tests_are_divided(monkeypatch: pytest.MonkeyPatch) -> N
     tests = [parse_expression(" or ".join(f'starts_with(udp.payload, "{n}{k}")' for k in range(6))) for n in range(4)]
     evaluators = evaluate.compile_evaluators("test", [evaluate.Member(f"r{n}", test, True) for n, test in enumerate(tests)])
     assert [(each.first, len(each.names)) for each in evaluators] == [(0, 1), (1, 1), (2, 1), (3, 1)]
+
+
+# -- real traffic ------------------------------------------------------------------------------------------------------
+
+TRAFFIC = (
+    'count "all" when udp.payload contains "."\nblock "a" when udp.payload contains "a."\n'
+    'count "not c" when not udp.payload contains "c."\n'
+    f'count "native" when udp.dstport == {PORT}\nblock "b" when udp.payload contains "b." or ip.ttl == 1\n'
+    'log "after" when udp.payload contains "."\nblock "c" when udp.payload contains "c." and udp.payload contains "cc"\n'
+)
+SENT = (b"a.", b"b.", b"c.", b"d.", b"cc.", b"a.b.c.", b"x")
+PASSED = [b"c.", b"d.", b"x"]
+COUNTED = {"all": 6, "a": 2, "not c": 3, "native": 5, "b": 1, "after": 3, "c": 1}
+"""What the packets of SENT count; the one that ends a test counts besides."""
+
+
+def counted(wire: Wire) -> dict[str, tuple[int, int]]:
+    return {counter.comment: (counter.packets, counter.bytes) for counter in wire.at(Kernel.counters)}
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("hook", ["prerouting", "input"])
+@pytest.mark.parametrize("members", [evaluate.MOST_MEMBERS, 2])
+def test_rules_are_counted_across_swaps_and_without_pins(monkeypatch: pytest.MonkeyPatch, hook: str, members: int) -> None:
+    """Programs that stand in rules hold the maps that they share, whatever becomes of their pins."""
+    monkeypatch.setattr(evaluate, "MOST_MEMBERS", members)
+    policy = plan(parse_policy(f"tenant acme\nprotect {RECEIVER}\nhook {hook}\n{TRAFFIC}"), Environment())
+    assert len(policy.evaluated) == 6
+    with Wire() as wire:
+        for revision in (1, 2, 3):
+            wire.install(render(policy, revision))
+            assert wire.arrived(*SENT) == PASSED
+            if revision == 2:
+                folder = wire.at(lambda _: Pins.here()).folder("acme", revision)
+                for pin in list(folder.iterdir()):
+                    pin.unlink()
+                assert wire.arrived(*SENT) == PASSED
+        rounds = 4
+        found = counted(wire)
+        extra = {"not c": rounds, "native": rounds}  # rule_lab.END has no dot
+        assert {name: packets - extra.get(name, 0) for name, (packets, _) in found.items()} == {
+            name: packets * rounds for name, packets in COUNTED.items()
+        }
+        assert found["a"][1] == rounds * sum(28 + len(each) for each in SENT if b"a." in each)
+        assert found["all"][1] == rounds * sum(28 + len(each) for each in SENT if b"." in each)

@@ -135,7 +135,7 @@ def test_a_payload_rule_alone_has_a_program_of_its_own() -> None:
 def test_program_lines_name_the_rule() -> None:
     generation = rendered('block "evil words" when payload contains "x"')
     assert "evil words" in generation.matches[0].program.disassemble()
-    assert generation.matches[0].program.name.startswith("evil_words_")
+    assert generation.matches[0].program.name == "0_evil_words"
 
 
 @pytest.mark.parametrize("name", ["a\\b$c;{}#", "Ünïcödé 規則", "x" * 300, "日本" * 60, "a'b`c*", "% @ !"])
