@@ -70,17 +70,20 @@ def wanted(members: Sequence[Member], one: Packet) -> Found:
 
 
 def differences(members: Sequence[Member], packets: Sequence[Packet]) -> tuple[list[str], set[int | None]]:
-    (evaluator,) = compile_evaluators("test", members)
-    differing, ended = [], set()
-    with running(evaluator, members) as (program, digits, held, any_ended):
-        for one in packets:
-            right = wanted(members, one)
-            ended.add(right.ended)
-            returned = program.run(one.data)
-            number = sum(digit.run(one.data) << bit for bit, digit in enumerate(digits)) if any_ended.run(one.data) else None
-            found = Found(number, tuple(number for number, asking in held.items() if asking.run(one.data)))
-            if found != right or returned != (right != Found(None, ())):
-                differing.append(f"reference {right}, kernel {found} ({returned}): {one.data.hex()}")
+    """What evaluators say otherwise than the reference, each of its own members; and the members that ended an evaluation."""
+    differing: list[str] = []
+    ended: set[int | None] = set()
+    for evaluator in compile_evaluators("test", members):
+        own = members[evaluator.first : evaluator.first + len(evaluator.names)]
+        with running(evaluator, own) as (program, digits, held, any_ended):
+            for one in packets:
+                right = wanted(own, one)
+                ended.add(None if right.ended is None else evaluator.first + right.ended)
+                returned = program.run(one.data)
+                number = sum(digit.run(one.data) << bit for bit, digit in enumerate(digits)) if any_ended.run(one.data) else None
+                found = Found(number, tuple(number for number, asking in held.items() if asking.run(one.data)))
+                if found != right or returned != (right != Found(None, ())):
+                    differing.append(f"reference {right}, kernel {found} ({returned}): {one.data.hex()}")
     return differing, ended
 
 
