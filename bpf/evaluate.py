@@ -3,7 +3,7 @@
 The evaluator runs the rules' predicates in order, up to the first that ends the evaluation, and returns whether any holds. What it
 found stands in its record, a per-CPU map: the programs that ask which rule it was read that, and evaluate nothing. This is sound
 where nothing can come between the evaluator and those who ask, on one CPU: at every hook that runs with bottom halves disabled, which
-is all but the local output."""
+is all but the local output (and any hook behind a queue to user space at that very hook)."""
 
 from __future__ import annotations
 
