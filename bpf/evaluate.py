@@ -20,17 +20,17 @@ from bpf.dissectors.model import DomainName, Each, Slice
 from bpf.image import FunctionKind, MapKind, MapSpec, ProgramImage
 from bpf.ir import At, Function, Label, MapName, Value
 from bpf.isa import Alu, Condition, Helper
-from bpf.lower import MOST_FUNCTIONS, PART_WEIGHT, Lowering, assembled, rounds_of, too_many_functions
+from bpf.lower import MOST_FUNCTIONS, PART_WEIGHT, Lowering, assembled, lowering_of, rounds_of, too_many_functions
 from bpf.lower_bytes import fold_of, skips
-from bpf.lower_facts import PAYLOADS, Record, Work, place_of, record_for, view_of
+from bpf.lower_facts import PAYLOADS, Work, place_of, view_of
 from bpf.pattern_set import BytesTest, pattern_set
-from bpf.refusal import LoweringError, refusal
+from bpf.refusal import LoweringError
 from bpf.regex_automaton import TooLargeError
 from bpf.simplify import simplify
 from bpf.slices import pack_slice, take_slice
 from bpf.sweep import LOWEST_BIT, SWEEP, TELL, Told, sweep, tell
 from bpf.sweep_name import COPY_NAME, SWEEP_TEXT, TEXT_BYTES, copy_name, sweep_text
-from bpf.tables import LARGEST, SetRun, Tables
+from bpf.tables import LARGEST, SetRun
 from rules_dsl.expression import (
     And,
     CompareBytes,
@@ -200,28 +200,23 @@ _MARGIN: Final = 1.5
 def _evaluator(name: str, members: Sequence[Member], source: str) -> Evaluator:
     predicates = [simplify(member.predicate) for member in members]
     tests = [test for predicate in predicates for test in tests_of(predicate)]
-    for test in tests:
-        reason = refusal(test)
-        if reason is not None:
-            raise LoweringError(test, reason)
+    lowering = lowering_of(name, tests, MOST_FACTS)
     groups = _groups(tests)
-    facts = record_for(tests, MOST_FACTS)
-    homes = facts.size
+    homes = lowering.record.size
     ended = homes + 8 * len(groups)
     any_held = ended + 8
     matched = any_held + 8
-    bits = matched + (len(members) + 63) // 64 * 8
-    text = bits + sum((len(group) + 63) // 64 * 8 for group in groups.values())
+    bits = matched + _bit_set_size(len(members))
+    text = bits + sum(_bit_set_size(len(group)) for group in groups.values())
     size = text + TEXT_BYTES
-    record = MapSpec(f"{name}_record", MapKind.PERCPU_ARRAY, value_size=size, shared=True)
-    lowering = Lowering(name, Tables(), Record(facts.homes), record_map=record)
+    record = lowering.record_map = MapSpec(f"{name}_record", MapKind.PERCPU_ARRAY, value_size=size, shared=True)
     told: dict[Test, Told] = {}
     most_entries, place = 1, bits
     for index, (operand, group) in enumerate(groups.items()):
         sweeping = _Sweeping(lowering, operand, group, homes + 8 * index, place)
         most_entries = max(most_entries, sweeping.write())
         told |= {test: Told(sweeping.name, sweeping.home, place * 8 + number) for number, test in enumerate(group)}
-        place += (len(group) + 63) // 64 * 8
+        place += _bit_set_size(len(group))
     lowering.told = told
     lowering.searches |= {
         SWEEP: sweep,
@@ -236,8 +231,7 @@ def _evaluator(name: str, members: Sequence[Member], source: str) -> Evaluator:
     yes, no = program.label(), program.label()
     at = _record_of_this_cpu(program, record)
     program.branch(Condition.EQ, at, 0, no)
-    for offset in range(0, bits, 8):
-        program.store(8, at, offset, 0)
+    program.clear(at, 0, bits)
     for part in parts:
         program.branch(Condition.NE, program.call(part.name, program.parameters[0], at, 0, 0), 0, yes)
     program.branch(Condition.NE, program.load(8, at, any_held), 0, yes)
@@ -249,6 +243,11 @@ def _evaluator(name: str, members: Sequence[Member], source: str) -> Evaluator:
     image = assembled(program, lowering, source, record_size=size)
     rounds = sum(rounds_of(test) for test in tests if test not in told)
     return Evaluator(0, image, tuple(member.name for member in members), record, ended, matched, rounds)
+
+
+def _bit_set_size(bits: int) -> int:
+    """In bytes: whole words of 64 bits."""
+    return (bits + 63) // 64 * 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,8 +460,7 @@ class _Sweeping:
         self.name = code.name
         record = code.parameters[1]
         code.store(8, record, self.home, 1)
-        for offset in range(self.place, self.place + (len(tests) + 63) // 64 * 8, 8):
-            code.store(8, record, offset, 0)
+        code.clear(record, self.place, self.place + _bit_set_size(len(tests)))
         end = code.label()
         place = place_of(self.operand)
         if isinstance(place, Each):

@@ -211,6 +211,16 @@ class Function:
     def __post_init__(self) -> None:
         self.parameters = tuple(self.value() for _ in range(self.parameter_count))
 
+    @classmethod
+    def part(cls, name: str) -> Function:
+        """`name(context, record, number, number)`, of kind PART, whose record is there."""
+        code = cls(name, FunctionKind.PART, 4)
+        there = code.label()
+        code.branch(Condition.NE, code.parameters[1], 0, there)  # it always is; the verifier wants it asked
+        code.give(0)
+        code.place(there)
+        return code
+
     # -- names ---------------------------------------------------------------------------------------------------------
 
     def value(self) -> Value:
@@ -279,6 +289,12 @@ class Function:
 
     def store(self, size: Bytes, base: Value | Buffer, offset: int, source: Source) -> None:
         self.instructions.append(Store(size, base, offset, source))
+
+    def clear(self, base: Value | Buffer, start: int, end: int) -> None:
+        """Bytes `start` to `end`, both multiples of 8, are 0. (Of a buffer that a helper fills as far as it is told when the program runs,
+        a verifier before Linux 6.3 wants to see all bytes written.)"""
+        for offset in range(start, end, 8):
+            self.store(8, base, offset, 0)
 
     def store_opaque(self, buffer: Buffer, source: Value) -> None:
         """`source`, below 2**56, as the buffer's first 8 bytes, with all that the verifier knows of it forgotten: the last byte is

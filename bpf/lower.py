@@ -21,7 +21,7 @@ from bpf.isa import Alu, Condition
 from bpf.lower_facts import Need, Record, Work, needs_of, record_for
 from bpf.lower_tests import lower_test
 from bpf.refusal import LoweringError, refusal
-from bpf.search import SEARCHES, SEEK_NAME
+from bpf.search import SEEK, SEEK_NAME, search
 from bpf.simplify import simplify
 from bpf.skip import SKIP, skip
 from bpf.sweep import Told
@@ -62,16 +62,11 @@ def compile_program(name: str, predicate: Expression, *, source: str = "") -> Pr
     LoweringError for a test that eBPF cannot do (see `refusal`), or whose tables would be too large."""
     predicate = simplify(predicate)
     tests = list(tests_of(predicate))
-    for test in tests:
-        reason = refusal(test)
-        if reason is not None:
-            raise LoweringError(test, reason)
-    lowering = Lowering(name, Tables(), record_for(tests, RECORD_ON_STACK))
+    lowering = lowering_of(name, tests, RECORD_ON_STACK)
     judge = lowering.part(predicate)
     program = Function(name, FunctionKind.PROGRAM, 1)
     record = program.buffer(lowering.record.size)
-    for offset in range(0, lowering.record.size, 8):
-        program.store(8, record, offset, 0)
+    program.clear(record, 0, lowering.record.size)
     program.give(program.call(judge.name, program.parameters[0], At(record), 0, 0))
     image = assembled(program, lowering, source)
     if len(image.functions) > MOST_FUNCTIONS:
@@ -80,6 +75,7 @@ def compile_program(name: str, predicate: Expression, *, source: str = "") -> Pr
 
 
 def too_many_functions(test: Test) -> LoweringError:
+    """The error for a program of more than MOST_FUNCTIONS; `test` is one of its rule's."""
     return LoweringError(test, f"the rule looks at so many fields that its program has more than {MOST_FUNCTIONS} functions: divide it")
 
 
@@ -136,10 +132,12 @@ class Lowering:
     name: str
     tables: Tables
     record: Record
+    record_map: MapSpec | None = None
+    """Where the record is, if not on the program's stack."""
     told: Mapping[Test, Told] = field(default_factory=dict)
     """The tests that are told by the automata of pattern sets."""
     searches: dict[str, Callable[[Tables], tuple[Function, ...]]] = field(
-        default_factory=lambda: {**SEARCHES, SEEK_NAME: search_name, SKIP: skip}
+        default_factory=lambda: {SEEK: search, SEEK_NAME: search_name, SKIP: skip}
     )
     """Functions that run automata, by name; each is for complete tables."""
     effort: Effort = field(default_factory=Effort)
@@ -149,10 +147,8 @@ class Lowering:
     """By id of the expression, which `_kept` keeps alive."""
     _kept: list[Expression] = field(default_factory=list)
 
-    record_map: MapSpec | None = None
-    """Where the record is, if not on the program's stack."""
-
     def maps(self) -> Iterator[MapSpec]:
+        """The tables, if there are any, and the record, if it is not on the stack."""
         if self.tables.data:
             yield self.tables.spec()
         if self.record_map is not None:
@@ -173,12 +169,8 @@ class Lowering:
 
     def begin_part(self) -> tuple[Function, Work]:
         """A function of kind PART, whose record is there."""
-        code = Function(f"{_PART}{len(self.parts)}", FunctionKind.PART, 4)
+        code = Function.part(f"{_PART}{len(self.parts)}")
         self.parts.append(code)
-        there = code.label()
-        code.branch(Condition.NE, code.parameters[1], 0, there)  # it always is; the verifier wants it asked
-        code.give(0)
-        code.place(there)
         return code, Work(code, self.tables, self.record, effort=self.effort)
 
     def lower(self, work: Work, expression: Expression, yes: Label, no: Label) -> None:
@@ -301,6 +293,15 @@ class Lowering:
                     weight = max(2, _walking(expression))
             self._weights[key] = weight
         return self._weights[key]
+
+
+def lowering_of(name: str, tests: Sequence[Test], most_facts: int) -> Lowering:
+    """For a program that makes these tests, and keeps at most so many facts. Raises LoweringError for a test that eBPF cannot do."""
+    for test in tests:
+        reason = refusal(test)
+        if reason is not None:
+            raise LoweringError(test, reason)
+    return Lowering(name, Tables(), record_for(tests, most_facts))
 
 
 def rounds_of(test: Test) -> int:

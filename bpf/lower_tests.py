@@ -43,6 +43,7 @@ from rules_dsl.expression import (
 
 
 def lower_test(work: Work, test: Test, yes: Label, no: Label) -> None:
+    """The test on the operand's value, or on its values: whether one passes, of `All` whether there are any and all do."""
     inner, every = (test.test, True) if isinstance(test, All) else (test, False)
     root = root_of(operand_of(inner))
     place = place_of(root) if isinstance(root, FieldValue) else None
