@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from bpf.automaton import ACCEPT, REJECT
+from bpf.automaton import REJECT
+from bpf.automaton_run import go_unless_accepted, run_at
 from bpf.image import FunctionKind
-from bpf.ir import At, Function, FunctionName, Routine
+from bpf.ir import At, Buffer, Function, FunctionName, Label, Routine, Value
 from bpf.isa import Alu, Condition, Helper
 from bpf.search import SEEK_NAME
 from bpf.slices import SLICE_BITS, SLICE_SHIFT, give_number, pack_slice, take_slice
-from bpf.tables import TABLE, Tables
+from bpf.tables import Tables
 
 LONGEST: Final = 255
 """Bytes of a name with its length bytes (RFC 1035 section 2.3.4)."""
@@ -99,11 +100,7 @@ def _name_step() -> Function:
     position = code.load(4, state, _Walk.POSITION)
     end = code.load(4, state, _Walk.END)
     code.branch(Condition.GE, position, end, stop)
-    code.load_packet(context, position, At(scratch), 1, stop)
-    length = code.load(1, scratch)
-    code.branch(Condition.EQ, length, 0, whole)
-    code.branch(Condition.GE, length, POINTER, pointer)
-    code.branch(Condition.GT, length, LONGEST_LABEL, stop)
+    length = load_length(code, context, position, scratch, root=whole, pointer=pointer, absent=stop)
     code.update(Alu.ADD, length, 1)
     size = code.load(4, state, _Walk.BYTES)
     code.update(Alu.ADD, size, length)
@@ -121,9 +118,7 @@ def _name_step() -> Function:
     code.update(Alu.ADD, pointers, 1)
     code.store(4, state, _Walk.POINTERS, pointers)
     code.branch(Condition.GT, code.alu(Alu.ADD, position, 2), end, stop)
-    code.load_packet(context, position, At(scratch), 2, stop)
-    target = code.load_network(2, scratch)
-    code.update(Alu.AND, target, 0x3FFF)
+    target = load_pointer(code, context, position, scratch, stop)
     code.branch(Condition.LT, target, HEADER, stop)
     code.update(Alu.ADD, target, code.load(4, state, _Walk.START))
     code.branch(Condition.GE, target, code.load(4, state, _Walk.BEFORE), stop)
@@ -135,6 +130,25 @@ def _name_step() -> Function:
     code.place(stop)
     code.give(1)
     return code
+
+
+def load_length(code: Function, context: Value, position: Value, scratch: Buffer, *, root: Label, pointer: Label, absent: Label) -> Value:
+    """The length of the label at `position`, 1 to LONGEST_LABEL; go to `root` for the name's last one, which is empty, to `pointer` where a
+    pointer begins, and to `absent` where the packet is shorter or none of these is there."""
+    code.load_packet(context, position, At(scratch), 1, absent)
+    length = code.load(1, scratch)
+    code.branch(Condition.EQ, length, 0, root)
+    code.branch(Condition.GE, length, POINTER, pointer)
+    code.branch(Condition.GT, length, LONGEST_LABEL, absent)
+    return length
+
+
+def load_pointer(code: Function, context: Value, position: Value, scratch: Buffer, absent: Label) -> Value:
+    """Where the pointer at `position` leads, from the message's start on; go to `absent` where the packet is shorter."""
+    code.load_packet(context, position, At(scratch), 2, absent)
+    target = code.load_network(2, scratch)
+    code.update(Alu.AND, target, 0x3FFF)
+    return target
 
 
 NAME: Final = Routine("dns_name", _name)
@@ -166,7 +180,7 @@ def search_name(tables: Tables) -> tuple[Function, ...]:
     code = Function(SEEK_NAME, FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, place, run, message = code.parameters
     state = code.buffer(_Run.SIZE)
-    read, ended, refused = code.label(), code.label(), code.label()
+    read, refused = code.label(), code.label()
     code.store(8, state, _Run.CONTEXT, context)
     for member, packed in ((_Run.POSITION, place), (_Run.MESSAGE, message)):
         offset = code.alu(Alu.RSH, packed, SLICE_SHIFT)
@@ -183,13 +197,7 @@ def search_name(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.EQ, take, 0, read)
     code.helper(Helper.LOOP, STEPS, FunctionName("seek_name_step"), At(state), 0)
     code.place(read)
-    last = code.load(4, state, _Run.STATE)
-    code.branch(Condition.GT, last, tables.limit, ended)
-    row = code.table(TABLE)
-    code.update(Alu.ADD, row, last)
-    code.set(last, code.load(4, row))
-    code.place(ended)
-    code.branch(Condition.NE, last, ACCEPT, refused, 32)
+    go_unless_accepted(code, tables, state, _Run.STATE, refused)
     code.give(1)
     code.place(refused)
     code.give(0)
@@ -202,15 +210,10 @@ def _run_step(tables: Tables) -> Function:
     state_at = code.parameters[1]
     pointer, dotted, over, stop = (code.label() for _ in range(4))
     window = code.buffer(_WINDOW)
-    for start in range(0, _WINDOW, 8):  # a verifier before Linux 6.3 wants to see it written
-        code.store(8, window, start, 0)
+    code.clear(window, 0, _WINDOW)
     context = code.load(8, state_at, _Run.CONTEXT)
     position = code.load(4, state_at, _Run.POSITION)
-    code.load_packet(context, position, At(window), 1, over)
-    end = code.load(1, window)
-    code.branch(Condition.EQ, end, 0, stop)
-    code.branch(Condition.GE, end, POINTER, pointer)
-    code.branch(Condition.GT, end, LONGEST_LABEL, over)
+    end = load_length(code, context, position, window, root=stop, pointer=pointer, absent=over)
     code.update(Alu.ADD, position, 1)
     code.load_packet(context, position, At(window, 1), end, over)
     code.update(Alu.ADD, position, end)
@@ -246,12 +249,7 @@ def _run_step(tables: Tables) -> Function:
     code.place(reading)
 
     byte, done = code.label(), code.label()
-    base = code.table(TABLE)
-    classes = code.load(4, state_at, _Run.CLASSES)
-    code.branch(Condition.GT, classes, tables.limit, over)
-    code.update(Alu.ADD, classes, base)
-    state = code.load(4, state_at, _Run.STATE)
-    code.branch(Condition.GT, state, tables.limit, over)
+    run = run_at(code, tables, state_at, classes=_Run.CLASSES, state=_Run.STATE, over=over)
     code.place(byte)
     code.branch(Condition.GE, index, _WINDOW, over)  # cannot be; the verifier wants it said
     here = code.address(window)
@@ -264,26 +262,19 @@ def _run_step(tables: Tables) -> Function:
     code.update(Alu.LSH, upper, 5)
     code.update(Alu.OR, cell, upper)
     code.update(Alu.AND, cell, 0xFF)
-    code.update(Alu.ADD, cell, classes)
-    cell = code.load(1, cell)
-    code.update(Alu.LSH, cell, 2)
-    code.update(Alu.ADD, cell, base)
-    code.update(Alu.ADD, cell, state)
-    code.load_to(state, 4, cell, 4)
-    code.branch(Condition.GT, state, tables.limit, done)
+    run.step(cell)
+    code.branch(Condition.GT, run.state, tables.limit, done)
     code.update(Alu.ADD, index, 1)
     code.branch(Condition.LT, index, end, byte)
-    code.store(4, state_at, _Run.STATE, state)
+    code.store(4, state_at, _Run.STATE, run.state)
     code.branch(Condition.EQ, code.load(4, state_at, _Run.TAKE), 0, stop)
     code.give(0)
     code.place(done)
-    code.store(4, state_at, _Run.STATE, state)
+    code.store(4, state_at, _Run.STATE, run.state)
     code.give(1)
 
     code.place(pointer)
-    code.load_packet(context, position, At(window), 2, over)
-    target = code.load_network(2, window)
-    code.update(Alu.AND, target, 0x3FFF)
+    target = load_pointer(code, context, position, window, over)
     code.update(Alu.ADD, target, code.load(4, state_at, _Run.MESSAGE))
     code.store(4, state_at, _Run.POSITION, target)
     code.give(0)

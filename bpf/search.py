@@ -6,18 +6,17 @@ between CPUs, tasks or nested runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Final
 
-from bpf.automaton import ACCEPT, REJECT, Fold
+from bpf.automaton import REJECT, Fold
+from bpf.automaton_run import go_unless_accepted, run_at
 from bpf.image import FunctionKind
-from bpf.ir import At, Function, FunctionName, Label, Source, Value
+from bpf.ir import At, Buffer, Function, FunctionName, Label, Source, Value
 from bpf.isa import Alu, Condition, Helper
 from bpf.regex_automaton import matching
 from bpf.slices import SLICE_BITS, SLICE_SHIFT, pack_slice
-from bpf.tables import TABLE, Run, Tables
+from bpf.tables import Run, Tables
 
 WINDOW: Final = 128
 """Bytes copied at a time: the copy costs some 10 ns, and the verifier follows each byte of a window by itself."""
@@ -62,7 +61,7 @@ def search(tables: Tables) -> tuple[Function, ...]:
     code = Function(SEEK, FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, piece, start, classes = code.parameters
     state = code.buffer(_State.SIZE)
-    ended, refused = code.label(), code.label()
+    refused = code.label()
     code.store(8, state, _State.CONTEXT, context)
     position = code.alu(Alu.RSH, piece, SLICE_SHIFT)
     code.update(Alu.AND, position, (1 << SLICE_BITS) - 1)
@@ -75,13 +74,7 @@ def search(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.RSH, windows, WINDOW.bit_length() - 1)
     code.update(Alu.AND, windows, (1 << (SLICE_BITS + 1)) - 1)
     code.helper(Helper.LOOP, windows, FunctionName("seek_window"), At(state), 0)
-    last = code.load(4, state, _State.STATE)
-    code.branch(Condition.GT, last, tables.limit, ended)
-    row = code.table(TABLE)
-    code.update(Alu.ADD, row, last)
-    code.set(last, code.load(4, row))
-    code.place(ended)
-    code.branch(Condition.NE, last, ACCEPT, refused, 32)
+    go_unless_accepted(code, tables, state, _State.STATE, refused)
     code.give(code.load(4, state, _State.POSITION))
     code.place(refused)
     code.give(0)
@@ -92,47 +85,29 @@ def _window(tables: Tables) -> Function:
     """Up to WINDOW bytes further: bpf_loop's callback."""
     code = Function("seek_window", FunctionKind.LOOP_CALLBACK, 2)
     state_at = code.parameters[1]
-    window = code.buffer(WINDOW)
-    part, over, byte, done, stop = (code.label() for _ in range(5))
+    over, byte, done, stop = (code.label() for _ in range(4))
     context = code.load(8, state_at, _State.CONTEXT)
     left = code.load(4, state_at, _State.LEFT)
     position = code.load(4, state_at, _State.POSITION)
-    size = code.copy(WINDOW)
-    code.branch(Condition.GE, left, WINDOW, part)
-    code.branch(Condition.EQ, left, 0, stop)
-    code.set(size, left)
-    code.place(part)
-    for start in range(0, WINDOW, 8):  # a verifier before Linux 6.3 wants to see it written
-        code.store(8, window, start, 0)
-    code.load_packet(context, position, At(window), size, over)
+    window, size = load_window(code, context, position, left, stop, over)
     code.update(Alu.ADD, position, size)
     code.store(4, state_at, _State.POSITION, position)
     code.update(Alu.SUB, left, size)
     code.store(4, state_at, _State.LEFT, left)
-    base = code.table(TABLE)
-    classes = code.load(4, state_at, _State.CLASSES)
-    code.branch(Condition.GT, classes, tables.limit, stop)
-    code.update(Alu.ADD, classes, base)
-    state = code.load(4, state_at, _State.STATE)
-    code.branch(Condition.GT, state, tables.limit, stop)
+    run = run_at(code, tables, state_at, classes=_State.CLASSES, state=_State.STATE, over=stop)
     index = code.copy(0)
     code.place(byte)
     here = code.address(window)
     code.update(Alu.ADD, here, index)
     cell = code.load(1, here)
-    code.update(Alu.ADD, cell, classes)
-    cell = code.load(1, cell)
-    code.update(Alu.LSH, cell, 2)
-    code.update(Alu.ADD, cell, base)
-    code.update(Alu.ADD, cell, state)
-    code.load_to(state, 4, cell, 4)
-    code.branch(Condition.GT, state, tables.limit, done)
+    run.step(cell)
+    code.branch(Condition.GT, run.state, tables.limit, done)
     code.update(Alu.ADD, index, 1)
     code.branch(Condition.LT, index, size, byte)
-    code.store(4, state_at, _State.STATE, state)
+    code.store(4, state_at, _State.STATE, run.state)
     code.give(0)
     code.place(done)
-    code.store(4, state_at, _State.STATE, state)
+    code.store(4, state_at, _State.STATE, run.state)
     code.update(Alu.SUB, position, size)
     code.update(Alu.ADD, position, index)
     code.update(Alu.ADD, position, 1)
@@ -145,5 +120,14 @@ def _window(tables: Tables) -> Function:
     return code
 
 
-SEARCHES: Final[Mapping[str, Callable[[Tables], tuple[Function, ...]]]] = MappingProxyType({SEEK: search})
-"""Functions of a program that run automata, by name; each is for complete tables."""
+def load_window(code: Function, context: Value, position: Value, left: Value, done: Label, absent: Label) -> tuple[Buffer, Value]:
+    """The packet's next bytes from `position` on, WINDOW of them or the `left` ones, and how many; go to `done` where none is left, to
+    `absent` where the packet is shorter."""
+    window, size, whole = code.buffer(WINDOW), code.copy(WINDOW), code.label()
+    code.branch(Condition.GE, left, WINDOW, whole)
+    code.branch(Condition.EQ, left, 0, done)
+    code.set(size, left)
+    code.place(whole)
+    code.clear(window, 0, WINDOW)
+    code.load_packet(context, position, At(window), size, absent)
+    return window, size

@@ -7,11 +7,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from bpf.automaton_run import row_at, run_at
 from bpf.image import FunctionKind
-from bpf.ir import At, Function, FunctionName, Label, Routine
+from bpf.ir import At, Buffer, Function, FunctionName, Label, Routine, Value
 from bpf.isa import Alu, Condition, Helper
 from bpf.lower_facts import Work
-from bpf.search import WINDOW
+from bpf.search import load_window
 from bpf.set_automaton import AT_ENTRY, DONE, FIRST_CLASS, MARK
 from bpf.slices import SLICE_BITS, SLICE_SHIFT
 from bpf.tables import TABLE, Tables
@@ -67,13 +68,18 @@ def _lowest_bit(tables: Tables) -> tuple[Function, ...]:
 LOWEST_BIT: Final = Routine("lowest_bit", _lowest_bit)
 
 
-class _State:
-    """On the stack of `sweep`. The 32-bit members stand at odd multiples of 4, where the verifier does not track what is stored."""
+class Sweep:
+    """On the stack of `sweep` and `sweep_text`. The 32-bit members stand at odd multiples of 4, where the verifier does not track what is
+    stored."""
 
     CONTEXT = 0
     RECORD = 8
     POSITION = 20
+    """Of the next byte, in the packet or in the text."""
     LEFT = 28
+    """Bytes from there on."""
+    END = 28
+    """Or where the text ends."""
     STATE = 36
     CLASSES = 44
     SIZE = 48
@@ -81,34 +87,22 @@ class _State:
 
 def sweep(tables: Tables) -> tuple[Function, ...]:
     """`sweep(context, record, slice, start << 32 | classes)`, for these tables, which are complete."""
-    code = Function(SWEEP, FunctionKind.PART, 4)
+    code = Function.part(SWEEP)
     context, record, piece, run = code.parameters
-    there, end = code.label(), code.label()
-    code.branch(Condition.NE, record, 0, there)
-    code.give(0)
-    code.place(there)
-    state = code.buffer(_State.SIZE)
-    code.store(8, state, _State.CONTEXT, context)
-    code.store(8, state, _State.RECORD, record)
+    state = code.buffer(Sweep.SIZE)
+    code.store(8, state, Sweep.CONTEXT, context)
+    code.store(8, state, Sweep.RECORD, record)
     position = code.alu(Alu.RSH, piece, SLICE_SHIFT)
     code.update(Alu.AND, position, (1 << SLICE_BITS) - 1)
-    code.store(4, state, _State.POSITION, position)
-    code.store(4, state, _State.LEFT, piece)
-    code.store(4, state, _State.STATE, code.alu(Alu.RSH, run, 32))
-    code.store(4, state, _State.CLASSES, run)
-    most = code.load(4, state, _State.LEFT)  # a step takes a byte at least, but for the last, which may have a report left
+    code.store(4, state, Sweep.POSITION, position)
+    code.store(4, state, Sweep.LEFT, piece)
+    code.store(4, state, Sweep.STATE, code.alu(Alu.RSH, run, 32))
+    code.store(4, state, Sweep.CLASSES, run)
+    most = code.load(4, state, Sweep.LEFT)  # a step takes a byte at least, but for the last, which may have a report left
     code.update(Alu.ADD, most, 1)
     code.update(Alu.AND, most, (1 << (SLICE_BITS + 1)) - 1)
     code.helper(Helper.LOOP, most, FunctionName(_WINDOW), At(state), 0)
-    last = code.load(4, state, _State.STATE)
-    code.branch(Condition.GT, last, tables.limit, end)
-    row = code.table(TABLE)
-    code.update(Alu.ADD, row, last)
-    report = code.load(4, row)
-    code.branch(Condition.EQ, report, 0, end)
-    code.call(TELL, context, record, report, 0)
-    code.place(end)
-    code.give(0)
+    tell_at_end(code, tables, state)
     return code, _window(tables)
 
 
@@ -117,66 +111,63 @@ def _window(tables: Tables) -> Function:
     the bytes would take the registers that it lives in.)"""
     code = Function(_WINDOW, FunctionKind.LOOP_CALLBACK, 2)
     state_at = code.parameters[1]
-    window = code.buffer(WINDOW)
-    told, part, byte, special, over, stop = (code.label() for _ in range(6))
-    base = code.table(TABLE)
-    state = code.load(4, state_at, _State.STATE)
-    code.branch(Condition.LE, state, tables.limit, told)
-    code.branch(Condition.EQ, state, DONE, stop, 32)
-    code.update(Alu.AND, state, MARK - 1)
-    code.branch(Condition.GT, state, tables.limit, stop)
-    code.store(4, state_at, _State.STATE, state)
-    row = code.alu(Alu.ADD, base, state)
-    context, record = code.load(8, state_at, _State.CONTEXT), code.load(8, state_at, _State.RECORD)
-    code.call(TELL, context, record, code.load(4, row, 4 * AT_ENTRY), 0)
-    code.place(told)
-
-    context = code.load(8, state_at, _State.CONTEXT)
-    left = code.load(4, state_at, _State.LEFT)
-    position = code.load(4, state_at, _State.POSITION)
-    size = code.copy(WINDOW)
-    code.branch(Condition.GE, left, WINDOW, part)
-    code.branch(Condition.EQ, left, 0, stop)
-    code.set(size, left)
-    code.place(part)
-    for start in range(0, WINDOW, 8):  # a verifier before Linux 6.3 wants to see it written
-        code.store(8, window, start, 0)
-    code.load_packet(context, position, At(window), size, over)
-    base = code.table(TABLE)
-    classes = code.load(4, state_at, _State.CLASSES)
-    code.branch(Condition.GT, classes, tables.limit, stop)
-    code.update(Alu.ADD, classes, base)
-    state = code.load(4, state_at, _State.STATE)
-    code.branch(Condition.GT, state, tables.limit, stop)
+    byte, special, over, stop = (code.label() for _ in range(4))
+    tell_pending(code, tables, state_at, stop)
+    context = code.load(8, state_at, Sweep.CONTEXT)
+    left = code.load(4, state_at, Sweep.LEFT)
+    position = code.load(4, state_at, Sweep.POSITION)
+    window, size = load_window(code, context, position, left, stop, over)
+    run = run_at(code, tables, state_at, classes=Sweep.CLASSES, state=Sweep.STATE, over=stop)
     index = code.copy(0)
     code.place(byte)
     here = code.address(window)
     code.update(Alu.ADD, here, index)
     cell = code.load(1, here)
-    code.update(Alu.ADD, cell, classes)
-    cell = code.load(1, cell)
-    code.update(Alu.LSH, cell, 2)
-    code.update(Alu.ADD, cell, base)
-    code.update(Alu.ADD, cell, state)
-    code.load_to(state, 4, cell, 4 * FIRST_CLASS)
+    run.step(cell, FIRST_CLASS)
     code.update(Alu.ADD, index, 1)
-    code.branch(Condition.GT, state, tables.limit, special)  # marked, or done
+    code.branch(Condition.GT, run.state, tables.limit, special)  # marked, or done
     code.branch(Condition.LT, index, size, byte)
     code.place(special)
-    code.store(4, state_at, _State.STATE, state)
-    position = code.load(4, state_at, _State.POSITION)
+    code.store(4, state_at, Sweep.STATE, run.state)
+    position = code.load(4, state_at, Sweep.POSITION)
     code.update(Alu.ADD, position, index)
-    code.store(4, state_at, _State.POSITION, position)
-    left = code.load(4, state_at, _State.LEFT)
+    code.store(4, state_at, Sweep.POSITION, position)
+    left = code.load(4, state_at, Sweep.LEFT)
     code.update(Alu.SUB, left, index)
-    code.store(4, state_at, _State.LEFT, left)
+    code.store(4, state_at, Sweep.LEFT, left)
     code.give(0)
 
     code.place(over)  # cannot be: the slice lies in the packet
-    code.store(4, state_at, _State.STATE, code.copy(DONE))
+    code.store(4, state_at, Sweep.STATE, code.copy(DONE))
     code.place(stop)
     code.give(1)
     return code
+
+
+def tell_pending(code: Function, tables: Tables, at: Value, done: Label) -> None:
+    """Tells the report that the last step came to, of the sweep whose structure is at `at`; go to `done` where it can tell no more."""
+    told, base = code.label(), code.table(TABLE)
+    state = code.load(4, at, Sweep.STATE)
+    code.branch(Condition.LE, state, tables.limit, told)
+    code.branch(Condition.EQ, state, DONE, done, 32)
+    code.update(Alu.AND, state, MARK - 1)
+    code.branch(Condition.GT, state, tables.limit, done)
+    code.store(4, at, Sweep.STATE, state)
+    row = code.alu(Alu.ADD, base, state)
+    context, record = code.load(8, at, Sweep.CONTEXT), code.load(8, at, Sweep.RECORD)
+    code.call(TELL, context, record, code.load(4, row, 4 * AT_ENTRY), 0)
+    code.place(told)
+
+
+def tell_at_end(code: Function, tables: Tables, state: Buffer) -> None:
+    """Tells the report of the state in which the bytes end, and returns."""
+    context, record, *_ = code.parameters
+    end, last = code.label(), code.load(4, state, Sweep.STATE)
+    report = code.load(4, row_at(code, tables, last, end))
+    code.branch(Condition.EQ, report, 0, end)
+    code.call(TELL, context, record, report, 0)
+    code.place(end)
+    code.give(0)
 
 
 def tell(tables: Tables, record_size: int, most_entries: int) -> tuple[Function, ...]:
@@ -188,17 +179,12 @@ def tell(tables: Tables, record_size: int, most_entries: int) -> tuple[Function,
     code.place(end)
     code.give(0)
     code.place(there)
-    code.branch(Condition.GT, report, tables.limit, end)
-    row = code.table(TABLE)
-    code.update(Alu.ADD, row, report)
-    count = code.load(4, row)
+    count = code.load(4, row_at(code, tables, report, end))
     place = code.alu(Alu.ADD, report, 8)
     index = code.copy(0)
     code.place(entry)
     code.branch(Condition.GE, index, count, end)
-    code.branch(Condition.GT, place, tables.limit, end)
-    row = code.table(TABLE)
-    code.update(Alu.ADD, row, place)
+    row = row_at(code, tables, place, end)
     word = code.load(4, row)
     code.update(Alu.LSH, word, 3)
     code.branch(Condition.GT, word, record_size - 8, end)
