@@ -71,6 +71,8 @@ class Rule:
     expression: str
     """The expression's source text, in canonical form."""
     limit: Limit | None = None
+    phase: int = 0
+    """Rules of one phase stand together, and phases ascend. An `allow` ends its own phase alone."""
 
     @property
     def ends(self) -> bool:

@@ -1,0 +1,108 @@
+"""The rules of a tenant as text: all that a node needs to compile them, and what goes to the enforcer, which trusts nothing compiled.
+
+The API makes it of a tenant's stored rulesets and lists, in the order in which they are evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from rules_dsl import Diagnostic, DiagnosticError, Limits, ListValue, parse_expression
+from rules_dsl.diagnostics import Source, Span
+from rules_dsl.expression import And, Expression, Not
+from rules_dsl.geo import Geo
+from rules_dsl.policy import Action, Hook, Mode, Policy, Protect, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """An expression, and whether it is to hold."""
+
+    expression: str
+    holds: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RuleText:
+    """A rule: all of its conditions are to be met."""
+
+    name: str
+    """What its counter and a refusal call it; unique among the tenant's rules."""
+    action: Action
+    conditions: tuple[Condition, ...]
+    phase: int = 0
+    mode: Mode = Mode.ENABLED
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectText:
+    """What a tenant protects: prefixes (IPv4 and IPv6), input interfaces and marks. Empty: everything."""
+
+    prefixes: tuple[str, ...] = ()
+    interfaces: tuple[str, ...] = ()
+    marks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyText:
+    tenant: str
+    """Its name in the kernel (`rules_dsl.policy.TENANT_NAME`)."""
+    rules: tuple[RuleText, ...] = ()
+    """In the order of evaluation; phases ascend."""
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The addresses, CIDRs and ranges of each list that a condition may name."""
+    protect: ProtectText = ProtectText()
+    hook: Hook = Hook.PREROUTING
+
+
+NO_LIMIT: Final = Limits()
+
+
+class RuleError(Exception):
+    """Conditions of some rules are not right."""
+
+    def __init__(self, found: Mapping[str, tuple[Diagnostic, ...]]) -> None:
+        super().__init__("; ".join(f"{name}: {diagnostics[0].message}" for name, diagnostics in found.items()))
+        self.found = found
+        """By the rule's name."""
+
+
+def policy_of(text: PolicyText, *, limits: Limits = NO_LIMIT, geo: Geo | None = None) -> Policy:
+    """The policy that the text says; a rule's name is that of its text. Raises RuleError with every error of every rule."""
+    lists = {name: ListValue.of_addresses(items) for name, items in text.lists.items()}
+    known: dict[str, Expression | DiagnosticError] = {}
+    found: dict[str, tuple[Diagnostic, ...]] = {}
+    rules = []
+    for rule in text.rules:
+        tests: list[Expression] = []
+        wrong: list[Diagnostic] = []
+        for condition in rule.conditions:
+            if condition.expression not in known:
+                try:
+                    known[condition.expression] = parse_expression(
+                        condition.expression, name=rule.name, lists=lists, limits=limits, geo=geo
+                    )
+                except DiagnosticError as error:
+                    known[condition.expression] = error
+            made = known[condition.expression]
+            if isinstance(made, DiagnosticError):
+                wrong += made.diagnostics
+            else:
+                tests.append(made if condition.holds else Not(made))
+        if wrong:
+            found[rule.name] = tuple(wrong)
+            continue
+        shown = " and ".join(f"({each.expression})" if each.holds else f"not ({each.expression})" for each in rule.conditions)
+        predicate = tests[0] if len(tests) == 1 else And(tuple(tests))
+        span = Span(Source(rule.name, shown), 0, len(shown))
+        rules.append(Rule(rule.name, rule.action, rule.mode, predicate, span, shown, phase=rule.phase))
+    if found:
+        raise RuleError(found)
+    return Policy(text.tenant, tuple(rules), protect=_protect(text.protect), hook=text.hook, source=text.tenant)
+
+
+def _protect(text: ProtectText) -> Protect:
+    """Raises LiteralError for what is no prefix."""
+    addresses = ListValue.of_addresses(text.prefixes)
+    return Protect(addresses.v4, addresses.v6, text.interfaces, text.marks)
