@@ -26,9 +26,6 @@ _GENERATION = re.compile(r"(.+?)\.r(\d+)(?:\..*)?", re.DOTALL)
 _COUNTER_NAME = re.compile(r'counter name "?([^"\s]+)"?')
 
 
-"""A name that nft takes for a chain, and that no name of ours with a dot can be mistaken for."""
-
-
 class KernelError(Exception):
     """The kernel cannot or will not enforce something; the message is for the operator."""
 
