@@ -26,6 +26,12 @@ def take_slice(code: Function, packed: Value, absent: Label) -> tuple[Value, Val
     return offset, code.alu(Alu.AND, packed, 0xFFFF_FFFF, 32)
 
 
+def take_bounds(code: Function, packed: Value, absent: Label) -> tuple[Value, Value]:
+    """Where a slice begins and ends; go to `absent` where there is none."""
+    offset, length = take_slice(code, packed, absent)
+    return offset, code.alu(Alu.ADD, offset, length)
+
+
 def pack_slice(code: Function, offset: Source, length: Source) -> Value:
     packed = code.alu(Alu.LSH, offset, SLICE_SHIFT)
     code.update(Alu.OR, packed, length)
@@ -43,8 +49,31 @@ def give_number(code: Function, number: Source) -> None:
     code.give(code.alu(Alu.OR, code.copy(PRESENT_NUMBER), number))
 
 
+def give_absent(code: Function, absent: Label) -> None:
+    """Return 0 from the label `absent`: there is no slice, no number."""
+    code.place(absent)
+    code.give(0)
+
+
 def load_number(code: Function, context: Value, offset: Source, size: Bytes, scratch: Buffer, absent: Label) -> Value:
     """`size` bytes of the packet at `offset`, in network order, as a number; go to `absent` where the packet is shorter. (Whether they
     lie within a slice is the caller's to say.)"""
     code.load_packet(context, offset, At(scratch), size, absent)
     return code.load_network(size, scratch)
+
+
+def at_most(code: Function, number: Value, bound: Source) -> Value:
+    """`number`, set to the bound where it is greater."""
+    within = code.label()
+    code.branch(Condition.LE, number, bound, within)
+    code.set(number, bound)
+    code.place(within)
+    return number
+
+
+def resume(code: Function, offset: Value, cursor: Value) -> None:
+    """`offset`, set to the cursor of an `Each` (see bpf/dissectors/model.py) unless it is 0: then there is no element before."""
+    first = code.label()
+    code.branch(Condition.EQ, cursor, 0, first)
+    code.set(offset, cursor)
+    code.place(first)

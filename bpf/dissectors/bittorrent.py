@@ -7,26 +7,13 @@ from types import MappingProxyType
 from typing import Final
 
 from bpf.dissectors.model import Place, Present, Slice
+from bpf.dissectors.routines import payload_matching
 from bpf.facts import TCP_PAYLOAD, Fact
 from bpf.image import FunctionKind
 from bpf.ir import Function, Routine
 from bpf.isa import Alu, Condition
-from bpf.search import seek
-from bpf.slices import give_slice, take_slice
+from bpf.slices import give_absent, give_slice, take_slice
 from bpf.tables import Tables
-
-
-def _message(tables: Tables) -> tuple[Function, ...]:
-    """`bittorrent(context, payload)`: the payload again, where it begins with a handshake."""
-    code = Function("bittorrent", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    context, payload, *_ = code.parameters
-    absent = code.label()
-    offset, length = take_slice(code, payload, absent)
-    seek(code, tables, context, offset, length, r"^\x13BitTorrent protocol", absent)
-    code.give(payload)
-    code.place(absent)
-    code.give(0)
-    return (code,)
 
 
 def _part(tables: Tables) -> tuple[Function, ...]:
@@ -37,12 +24,11 @@ def _part(tables: Tables) -> tuple[Function, ...]:
     offset, length = take_slice(code, message, absent)
     code.branch(Condition.LT, length, end, absent)
     give_slice(code, code.alu(Alu.ADD, offset, start), code.alu(Alu.ADD, offset, end))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
-_MESSAGE: Final = Fact(Routine("bittorrent", _message), (TCP_PAYLOAD,))
+_MESSAGE: Final = Fact(payload_matching("bittorrent", r"^\x13BitTorrent protocol"), (TCP_PAYLOAD,))
 
 
 def _bytes(start: int, end: int) -> Slice:

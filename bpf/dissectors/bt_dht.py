@@ -12,7 +12,7 @@ from bpf.image import FunctionKind
 from bpf.ir import At, Function, FunctionName, Label, Routine, Value
 from bpf.isa import Alu, Bytes, Condition, Helper
 from bpf.search import seek
-from bpf.slices import load_number, pack_slice, take_slice
+from bpf.slices import at_most, give_absent, load_number, pack_slice, take_slice
 from bpf.tables import Tables
 
 _LOOKED_AT: Final = 1500
@@ -25,15 +25,12 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     """`bt_dht(context, payload)`: the part of the payload that is looked at, where it begins as a message."""
     code = Function("bt_dht", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, payload, *_ = code.parameters
-    absent, short = code.label(), code.label()
+    absent = code.label()
     offset, length = take_slice(code, payload, absent)
-    code.branch(Condition.LE, length, _LOOKED_AT, short)
-    code.set(length, _LOOKED_AT)
-    code.place(short)
+    at_most(code, length, _LOOKED_AT)
     seek(code, tables, context, offset, length, r"(?s)^d(?:2:ip6:.{6}|2:ip18:.{18})?1:(?:ad|rd|el)", absent)
     code.give(pack_slice(code, offset, length))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -79,8 +76,7 @@ def _value_of(key: bytes, kind: Literal["string", "dictionary"]) -> Routine:
         code.helper(Helper.LOOP, _LOOKED_AT, FunctionName(f"{name}_step"), At(state), 0)
         code.branch(Condition.NE, code.load(4, state, _Walk.MODE), _FOUND, absent)
         code.give(pack_slice(code, code.load(4, state, _Walk.PLACE), code.load(4, state, _Walk.LENGTH)))
-        code.place(absent)
-        code.give(0)
+        give_absent(code, absent)
         return code, _step(f"{name}_step", key, kind)
 
     return Routine(name, write)

@@ -11,7 +11,7 @@ from bpf.facts import UDP_PAYLOAD, Fact
 from bpf.image import FunctionKind
 from bpf.ir import Function, Routine, Value
 from bpf.isa import Alu, Condition
-from bpf.slices import PRESENT, SLICE_SHIFT, give_number, give_slice, load_number, take_slice
+from bpf.slices import give_absent, give_number, give_slice, load_number, pack_slice, resume, take_bounds, take_slice
 from bpf.tables import Tables
 
 _SEQUENCE: Final = 0x30
@@ -46,12 +46,8 @@ def _contents(tables: Tables) -> tuple[Function, ...]:
     code.set(length, load_number(code, context, code.alu(Alu.SUB, at, 4), 4, scratch, absent))
     _keep_last(code, length, size)
     code.place(short)
-    packed = code.alu(Alu.LSH, at, SLICE_SHIFT)
-    code.update(Alu.OR, packed, length)
-    code.update(Alu.OR, packed, code.copy(PRESENT))
-    code.give(packed)
-    code.place(absent)
-    code.give(0)
+    code.give(pack_slice(code, at, length))
+    give_absent(code, absent)
     return (code,)
 
 
@@ -67,8 +63,7 @@ def _read(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.GE, start, end, absent)
     tag = load_number(code, context, start, 1, scratch, absent)
     code.branch(Condition.NE, tag, _SEQUENCE, absent)
-    place, length = take_slice(code, code.call(_CONTENTS, context, start, end), absent)
-    stop = code.alu(Alu.ADD, place, length)
+    place, stop = take_bounds(code, code.call(_CONTENTS, context, start, end), absent)
     code.branch(Condition.GT, stop, end, cut)
     code.set(end, stop)
     code.place(cut)
@@ -88,8 +83,7 @@ def _read(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.ADD, inner, size)
     code.branch(Condition.GT, inner, stop, absent)
     give_slice(code, place, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -105,8 +99,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     first = code.call(_READ, context, offset, code.alu(Alu.ADD, offset, length))
     code.branch(Condition.EQ, first, 0, absent)
     code.give(payload)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -114,15 +107,12 @@ def _next(tables: Tables) -> tuple[Function, ...]:
     """`cldap_next(context, payload, cursor)`: the next message, as `cldap_read` gives it."""
     code = Function("cldap_next", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, payload, cursor, _ = code.parameters
-    absent, further = code.label(), code.label()
+    absent = code.label()
     offset, length = take_slice(code, payload, absent)
     code.update(Alu.ADD, length, offset)
-    code.branch(Condition.EQ, cursor, 0, further)
-    code.set(offset, cursor)
-    code.place(further)
+    resume(code, offset, cursor)
     code.give(code.call(_READ, context, offset, length))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -142,8 +132,7 @@ def _identifier(tables: Tables) -> tuple[Function, ...]:
     number = load_number(code, context, code.alu(Alu.SUB, place, 2), 4, scratch, absent)
     _keep_last(code, number, size)
     give_number(code, number)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

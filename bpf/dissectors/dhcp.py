@@ -7,12 +7,13 @@ from types import MappingProxyType
 from typing import Final
 
 from bpf.dissectors.model import ELEMENT, AddressOf, BitsOf, Each, Place, Present, Slice
+from bpf.dissectors.routines import part_of
 from bpf.facts import UDP_PAYLOAD, Fact
 from bpf.image import FunctionKind
 from bpf.ir import At, Function, FunctionName, Routine
 from bpf.isa import Alu, Condition, Helper
 from bpf.search import seek
-from bpf.slices import give_slice, load_number, pack_slice, take_slice
+from bpf.slices import at_most, give_absent, give_slice, load_number, pack_slice, resume, take_bounds, take_slice
 from bpf.tables import Tables
 
 _COOKIE: Final = 0x63825363
@@ -42,21 +43,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.AND, head, 0xFF)
     code.branch(Condition.GT, head, 16, absent)
     code.give(payload)
-    code.place(absent)
-    code.give(0)
-    return (code,)
-
-
-def _part(tables: Tables) -> tuple[Function, ...]:
-    """`dhcp_part(context, message, start, length)`: those bytes of the fixed part."""
-    code = Function("dhcp_part", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    _, message, start, part_length = code.parameters
-    absent = code.label()
-    offset, _ = take_slice(code, message, absent)
-    code.update(Alu.ADD, offset, start)
-    code.give(pack_slice(code, offset, part_length))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -71,8 +58,7 @@ def _mac_address(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.NE, kind, _IEEE_802_OF_6, absent)
     code.place(there)
     code.give(pack_slice(code, code.alu(Alu.ADD, offset, 28), 6))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -80,16 +66,13 @@ def _options(tables: Tables) -> tuple[Function, ...]:
     """`dhcp_options(context, message)`: the options that are read."""
     code = Function("dhcp_options", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     _, message, *_ = code.parameters
-    absent, short = code.label(), code.label()
+    absent = code.label()
     offset, length = take_slice(code, message, absent)
     code.update(Alu.ADD, offset, _OPTIONS_AT)
     code.update(Alu.SUB, length, _OPTIONS_AT)
-    code.branch(Condition.LE, length, _LONGEST_OPTIONS, short)
-    code.set(length, _LONGEST_OPTIONS)
-    code.place(short)
+    at_most(code, length, _LONGEST_OPTIONS)
     code.give(pack_slice(code, offset, length))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -97,13 +80,10 @@ def _next(tables: Tables) -> tuple[Function, ...]:
     """`dhcp_next(context, options, cursor)`: the next option that is no pad, from its code on."""
     code = Function("dhcp_next", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, options, cursor, _ = code.parameters
-    absent, later = code.label(), code.label()
+    absent = code.label()
     scratch = code.buffer(8)
-    offset, length = take_slice(code, options, absent)
-    end = code.alu(Alu.ADD, offset, length)
-    code.branch(Condition.EQ, cursor, 0, later)
-    code.set(offset, cursor)
-    code.place(later)
+    offset, end = take_bounds(code, options, absent)
+    resume(code, offset, cursor)
     behind = seek(code, tables, context, offset, code.alu(Alu.SUB, end, offset), r"^\x00*[^\x00]", absent)
     start = code.alu(Alu.SUB, behind, 1)
     code.branch(Condition.GE, behind, end, absent)
@@ -114,8 +94,7 @@ def _next(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.ADD, head, 2)
     code.branch(Condition.GT, head, end, absent)
     give_slice(code, start, head)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -149,8 +128,7 @@ def _option(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.EQ, behind, 0, absent)
     start = code.load(4, state, _Search.POSITION)
     give_slice(code, code.alu(Alu.ADD, start, 2), behind)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return code, _option_step()
 
 
@@ -193,8 +171,7 @@ def _exactly(tables: Tables) -> tuple[Function, ...]:
     _, length = take_slice(code, value, absent)
     code.branch(Condition.NE, length, wanted, absent)
     code.give(value)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -208,14 +185,13 @@ def _text(tables: Tables) -> tuple[Function, ...]:
     give_slice(code, offset, code.alu(Alu.SUB, behind, 1))
     code.place(whole)
     code.give(value)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
 _MESSAGE: Final = Fact(Routine("dhcp", _message), (UDP_PAYLOAD,))
 _OPTIONS: Final = Fact(Routine("dhcp_options", _options), (_MESSAGE,))
-_PART: Final = Routine("dhcp_part", _part)
+_PART: Final = part_of("dhcp_part")
 _OPTION: Final = Routine("dhcp_option", _option)
 _EXACTLY: Final = Routine("dhcp_exactly", _exactly)
 _TEXT: Final = Routine("dhcp_text", _text)

@@ -13,7 +13,7 @@ from bpf.image import FunctionKind
 from bpf.ir import At, Function, FunctionName, Routine
 from bpf.isa import Alu, Condition, Helper
 from bpf.search import seek
-from bpf.slices import give_slice, load_number, pack_slice, take_slice
+from bpf.slices import at_most, give_absent, give_slice, load_number, pack_slice, take_bounds, take_slice
 from bpf.tables import Tables
 
 _RESPONSE_BIT, _TRUNCATED_BIT = 0x8000, 0x0200
@@ -73,8 +73,7 @@ def _begin(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.GT, questions, stated, absent)
     code.place(good)
     give_slice(code, start, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -123,8 +122,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.LT, head, 32, good)
     code.branch(Condition.GT, head, 33, good)
     seek(code, tables, context, first, code.alu(Alu.SUB, end, first), "^ [A-P]{32}", good)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     code.place(good)
     code.give(begun)
     return (code,)
@@ -140,8 +138,7 @@ def _response(tables: Tables) -> tuple[Function, ...]:
     flags = load_number(code, context, code.alu(Alu.ADD, offset, 2), 2, scratch, absent)
     code.branch(Condition.LT, flags, _RESPONSE_BIT, absent)
     code.give(message)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -161,8 +158,7 @@ def _sections(tables: Tables) -> tuple[Function, ...]:
     code.place(other)
     code.branch(Condition.NE, update, 0, absent)
     code.give(message)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -199,12 +195,10 @@ def _walk(tables: Tables) -> tuple[Function, ...]:
     bytes behind the name of the first record of type OPT."""
     code = Function("dns_walk", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, piece, count, kind = code.parameters
-    absent, few, head, options, partial = (code.label() for _ in range(5))
+    absent, head, options, partial = (code.label() for _ in range(4))
     start, length = take_slice(code, piece, absent)
     code.branch(Condition.EQ, count, 0, absent)
-    code.branch(Condition.LE, count, _WALKED, few)
-    code.set(count, _WALKED)
-    code.place(few)
+    at_most(code, count, _WALKED)
     state = code.buffer(_Walk.SIZE)
     code.store(8, state, _Walk.CONTEXT, context)
     code.store(4, state, _Walk.POSITION, start)
@@ -230,8 +224,7 @@ def _walk(tables: Tables) -> tuple[Function, ...]:
     code.place(options)
     code.branch(Condition.EQ, code.load(4, state, _Walk.FOUND), 0, absent)
     code.give(pack_slice(code, fixed, 10))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return code, _walk_step()
 
 
@@ -303,8 +296,7 @@ def _questions(tables: Tables) -> tuple[Function, ...]:
     first = code.alu(Alu.ADD, offset, HEADER)
     code.update(Alu.SUB, length, HEADER)
     code.give(code.call(_WALK, context, pack_slice(code, first, length), count, _QUESTIONS_KIND))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -314,8 +306,7 @@ def _records(tables: Tables) -> tuple[Function, ...]:
     context, message, questions, _ = code.parameters
     absent, none = code.label(), code.label()
     scratch = code.buffer(8)
-    offset, length = take_slice(code, message, absent)
-    end = code.alu(Alu.ADD, offset, length)
+    offset, end = take_bounds(code, message, absent)
     counts = load_number(code, context, code.alu(Alu.ADD, offset, 4), 8, scratch, absent)
     first = code.alu(Alu.ADD, offset, HEADER)
     asked = code.alu(Alu.RSH, counts, 48)
@@ -331,8 +322,7 @@ def _records(tables: Tables) -> tuple[Function, ...]:
         code.update(Alu.AND, count, 0xFFFF)
         code.update(Alu.ADD, records, count)
     code.give(code.call(_WALK, context, pack_slice(code, first, code.alu(Alu.SUB, end, first)), records, _RECORDS_KIND))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -349,15 +339,13 @@ def _question(tables: Tables) -> tuple[Function, ...]:
     code = Function("dns_question", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, questions, cursor, index = code.parameters
     absent, begun = code.label(), code.label()
-    offset, length = take_slice(code, questions, absent)
-    end = code.alu(Alu.ADD, offset, length)
+    offset, end = take_bounds(code, questions, absent)
     code.branch(Condition.NE, index, 0, begun)
     code.set(cursor, offset)
     code.place(begun)
     code.branch(Condition.GE, cursor, end, absent)
     code.give(code.call(_WALK, context, pack_slice(code, cursor, code.alu(Alu.SUB, end, cursor)), 1, _QUESTIONS_KIND))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -367,8 +355,7 @@ def _record(tables: Tables) -> tuple[Function, ...]:
     context, records, cursor, index = code.parameters
     absent, later, begun = code.label(), code.label(), code.label()
     scratch = code.buffer(8)
-    offset, length = take_slice(code, records, absent)
-    end = code.alu(Alu.ADD, offset, length)
+    offset, end = take_bounds(code, records, absent)
     code.branch(Condition.NE, index, 0, later)
     code.set(cursor, offset)
     code.jump(begun)
@@ -378,8 +365,7 @@ def _record(tables: Tables) -> tuple[Function, ...]:
     code.place(begun)
     code.branch(Condition.GE, cursor, end, absent)
     code.give(code.call(_WALK, context, pack_slice(code, cursor, code.alu(Alu.SUB, end, cursor)), 1, _HEAD_KIND))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -389,13 +375,11 @@ def _plain(tables: Tables) -> tuple[Function, ...]:
     context, record, *_ = code.parameters
     absent = code.label()
     scratch = code.buffer(8)
-    offset, length = take_slice(code, record, absent)
-    place = code.alu(Alu.ADD, offset, length)
+    _, place = take_bounds(code, record, absent)
     code.update(Alu.SUB, place, 10)
     code.branch(Condition.EQ, load_number(code, context, place, 2, scratch, absent), _OPT, absent)
     code.give(record)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

@@ -12,7 +12,7 @@ from bpf.facts import UDP_PAYLOAD, Fact
 from bpf.image import FunctionKind
 from bpf.ir import Function, Routine
 from bpf.isa import Alu, Condition
-from bpf.slices import give_slice, load_number, pack_slice, take_slice
+from bpf.slices import give_absent, give_slice, load_number, pack_slice, take_slice
 from bpf.tables import Tables
 
 ETHERNET: Final = 0x6558
@@ -56,8 +56,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.EQ, found, 0, absent)
     code.place(valid)
     code.give(payload)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -76,8 +75,7 @@ def _content(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.ADD, offset, words)
     code.branch(Condition.GT, offset, end, absent)
     give_slice(code, offset, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

@@ -21,11 +21,11 @@ from typing import Final
 
 from bpf.automaton import Fold
 from bpf.image import FunctionKind
-from bpf.ir import At, Function, FunctionName, Routine
+from bpf.ir import At, Function, FunctionName, Label, Routine, Value
 from bpf.isa import Alu, Condition, Helper
 from bpf.regex_automaton import matching
 from bpf.search import SEEK, seek
-from bpf.slices import give_slice, load_number, pack_slice, take_slice
+from bpf.slices import give_absent, give_slice, load_number, pack_slice, take_bounds, take_slice
 from bpf.tables import Tables
 
 _TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
@@ -73,8 +73,7 @@ def _next_line(name: str, pattern: str | None, tables: Tables) -> Function:
     context, message, cursor, _ = code.parameters
     absent, begin = code.label(), code.label()
     if pattern is not None:
-        offset, length = take_slice(code, message, absent)
-        end = code.alu(Alu.ADD, offset, length)
+        offset, end = take_bounds(code, message, absent)
         code.branch(Condition.EQ, cursor, 0, begin)
         code.branch(Condition.GT, cursor, end, absent)
         code.set(offset, cursor)
@@ -102,8 +101,7 @@ def _value(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.SUB, end, first)
     code.update(Alu.SUB, end, 1)
     code.give(code.call(TRIM, context, pack_slice(code, first, end)))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -119,15 +117,12 @@ def _trim(tables: Tables) -> tuple[Function, ...]:
     """`header_trim(context, line)`: without a carriage return at its end, and then without blanks and tabs there."""
     code = Function("header_trim", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, line, *_ = code.parameters
-    absent, empty, returned = code.label(), code.label(), code.label()
-    state, scratch = code.buffer(_State.SIZE), code.buffer(8)
+    absent, empty = code.label(), code.label()
+    state = code.buffer(_State.SIZE)
     offset, length = take_slice(code, line, absent)
     code.branch(Condition.EQ, length, 0, empty)
     end = code.alu(Alu.ADD, offset, length)
-    last = load_number(code, context, code.alu(Alu.SUB, end, 1), 1, scratch, absent)
-    code.branch(Condition.NE, last, _CARRIAGE_RETURN, returned)
-    code.update(Alu.SUB, end, 1)
-    code.place(returned)
+    drop_return(code, context, end, absent)
     code.store(8, state, _State.CONTEXT, context)
     code.store(4, state, _State.END, end)
     code.helper(Helper.LOOP, code.alu(Alu.SUB, end, offset), FunctionName("header_trim_blank"), At(state), 0)
@@ -136,8 +131,7 @@ def _trim(tables: Tables) -> tuple[Function, ...]:
     give_slice(code, offset, end)
     code.place(empty)
     code.give(line)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return code, _trim_blank()
 
 
@@ -161,23 +155,28 @@ def _trim_blank() -> Function:
     return code
 
 
+def drop_return(code: Function, context: Value, end: Value, absent: Label) -> None:
+    """`end`, of a line that is not empty, less one where a carriage return stands before it."""
+    no_return = code.label()
+    last = load_number(code, context, code.alu(Alu.SUB, end, 1), 1, code.buffer(8), absent)
+    code.branch(Condition.NE, last, _CARRIAGE_RETURN, no_return)
+    code.update(Alu.SUB, end, 1)
+    code.place(no_return)
+
+
 def _start_line(tables: Tables) -> tuple[Function, ...]:
     """`header_start_line(context, message)`."""
     code = Function("header_start_line", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, message, *_ = code.parameters
-    absent, no_return = code.label(), code.label()
-    scratch = code.buffer(8)
+    absent, empty = code.label(), code.label()
     offset, length = take_slice(code, message, absent)
     end = seek(code, tables, context, offset, length, r"\n", absent)
     code.update(Alu.SUB, end, 1)
-    code.branch(Condition.EQ, end, offset, no_return)
-    last = load_number(code, context, code.alu(Alu.SUB, end, 1), 1, scratch, absent)
-    code.branch(Condition.NE, last, _CARRIAGE_RETURN, no_return)
-    code.update(Alu.SUB, end, 1)
-    code.place(no_return)
+    code.branch(Condition.EQ, end, offset, empty)
+    drop_return(code, context, end, absent)
+    code.place(empty)
     give_slice(code, offset, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -188,8 +187,7 @@ def _cut(tables: Tables) -> tuple[Function, ...]:
     absent, cut = code.label(), code.label()
     offset, length = take_slice(code, message, absent)
     seek(code, tables, context, offset, length, _TO_THE_LINES + r"\r?\n", cut)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     code.place(cut)
     code.give(message)
     return (code,)

@@ -13,7 +13,7 @@ from bpf.image import FunctionKind
 from bpf.ir import At, Function, Routine
 from bpf.isa import Alu, Condition
 from bpf.search import seek
-from bpf.slices import give_number, give_slice, load_number, take_slice
+from bpf.slices import at_most, give_absent, give_number, give_slice, load_number, take_bounds, take_slice
 from bpf.tables import Tables
 
 _METHODS: Final = (
@@ -43,8 +43,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.SUB, start, 1)
     seek(code, tables, context, start, code.alu(Alu.SUB, end, start), f"^(?:{_REQUEST}|{_CUT_REQUEST}|{_RESPONSE})", absent)
     give_slice(code, start, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -67,8 +66,7 @@ def _either(name: str, *, request: bool) -> Routine:
         if request:
             code.place(not_a_response)
             code.give(message)
-        code.place(absent)
-        code.give(0)
+        give_absent(code, absent)
         return (code,)
 
     return Routine(name, write)
@@ -82,8 +80,7 @@ def _method(tables: Tables) -> tuple[Function, ...]:
     offset, length = take_slice(code, request, absent)
     space = seek(code, tables, context, offset, length, " ", absent)
     give_slice(code, offset, code.alu(Alu.SUB, space, 1))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -100,8 +97,7 @@ def _target(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.ADD, start, 1)
     code.branch(Condition.GT, start, end, absent)  # cannot be
     give_slice(code, start, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -113,8 +109,7 @@ def _request_version(tables: Tables) -> tuple[Function, ...]:
     offset, length = take_slice(code, line, absent)
     code.update(Alu.ADD, offset, length)
     give_slice(code, code.alu(Alu.SUB, offset, _VERSION_BYTES), offset)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -125,8 +120,7 @@ def _response_version(tables: Tables) -> tuple[Function, ...]:
     absent = code.label()
     offset, _ = take_slice(code, response, absent)
     give_slice(code, offset, code.alu(Alu.ADD, offset, _VERSION_BYTES))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -154,8 +148,7 @@ def _code(tables: Tables) -> tuple[Function, ...]:
     hundreds = code.alu(Alu.RSH, digits, 16)
     code.update(Alu.ADD, number, code.alu(Alu.MUL, hundreds, 100))
     give_number(code, number)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -163,16 +156,12 @@ def _phrase(tables: Tables) -> tuple[Function, ...]:
     """`http_phrase(context, status_line)`: what follows the code and one byte more."""
     code = Function("http_phrase", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     _, line, *_ = code.parameters
-    absent, some = code.label(), code.label()
-    start, length = take_slice(code, line, absent)
-    end = code.alu(Alu.ADD, start, length)
+    absent = code.label()
+    start, end = take_bounds(code, line, absent)
     code.update(Alu.ADD, start, _VERSION_BYTES + len(" 200 "))
-    code.branch(Condition.LE, start, end, some)
-    code.set(start, end)
-    code.place(some)
+    at_most(code, start, end)
     give_slice(code, start, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -204,8 +193,7 @@ def _content_length(tables: Tables) -> tuple[Function, ...]:
     give_number(code, 0)
     code.place(large)
     give_number(code, code.copy(_LARGEST))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

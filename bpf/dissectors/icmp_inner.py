@@ -13,7 +13,7 @@ from bpf.headers import go_unless_whole
 from bpf.image import FunctionKind
 from bpf.ir import Function, Routine
 from bpf.isa import Alu, Condition
-from bpf.slices import load_number, pack_slice
+from bpf.slices import give_absent, load_number, pack_slice
 from bpf.tables import Tables
 from rules_dsl.fields import Header
 
@@ -39,8 +39,7 @@ def _quoted(tables: Tables) -> tuple[Function, ...]:
         content = pack_slice(code, offset, code.alu(Alu.SUB, end, offset))
         code.give(code.call(PACKET, context, content, version, QUOTED))
         code.place(other)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

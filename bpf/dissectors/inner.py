@@ -14,7 +14,7 @@ from bpf.headers import go_unless_whole
 from bpf.image import FunctionKind
 from bpf.ir import Function, Routine
 from bpf.isa import Alu, Condition
-from bpf.slices import load_number, pack_slice, take_slice
+from bpf.slices import give_absent, load_number, pack_slice, take_slice
 from bpf.tables import Tables
 from rules_dsl.fields import Header
 
@@ -66,8 +66,7 @@ def _gre(tables: Tables) -> tuple[Function, ...]:
     code.place(plain)
     code.branch(Condition.GT, offset, end, absent)
     give_packet(code, context, pack_slice(code, offset, code.alu(Alu.SUB, end, offset)), ether_type)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -104,8 +103,7 @@ def _packet(tables: Tables) -> tuple[Function, ...]:
         code.give(code.call(PACKET, context, content, version, WHOLE))
         code.place(other)
     code.give(code.call(_GRE, context, layout))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

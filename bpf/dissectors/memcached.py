@@ -12,7 +12,7 @@ from bpf.image import FunctionKind
 from bpf.ir import Function, Routine
 from bpf.isa import Alu, Condition
 from bpf.search import seek
-from bpf.slices import give_slice, load_number, pack_slice, take_slice
+from bpf.slices import give_absent, give_slice, load_number, pack_slice, take_slice
 from bpf.tables import Tables
 
 _KEY: Final = r" +[!-~\x80-\xff]+"
@@ -68,8 +68,7 @@ def _in_frame(tables: Tables) -> tuple[Function, ...]:
     give_slice(code, code.alu(Alu.ADD, offset, 8), code.alu(Alu.ADD, offset, length))
     code.place(no_datagram)
     code.give(segment)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -84,8 +83,7 @@ def _first_word(name: str, lines: tuple[str, ...]) -> Routine:
         end = seek(code, tables, context, offset, length, rf"^(?:{'|'.join(lines)}) *\r?\n", absent)
         code.set(end, seek(code, tables, context, offset, length, r"[ \r\n]", absent))
         give_slice(code, offset, code.alu(Alu.SUB, end, 1))
-        code.place(absent)
-        code.give(0)
+        give_absent(code, absent)
         return (code,)
 
     return Routine(name, write)
@@ -104,8 +102,7 @@ def _text_key(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.SUB, start, 1)
     end = seek(code, tables, context, start, code.alu(Alu.SUB, length, start), r"[ \r\n]", absent)
     give_slice(code, start, code.alu(Alu.SUB, end, 1))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -127,8 +124,7 @@ def _binary(tables: Tables) -> tuple[Function, ...]:
     whole = load_number(code, context, code.alu(Alu.ADD, offset, 8), 4, scratch, absent)
     code.branch(Condition.LT, whole, code.alu(Alu.ADD, extras, key), absent)
     code.give(body)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -147,8 +143,7 @@ def _binary_key(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.LT, length, code.alu(Alu.ADD, start, key), absent)
     code.update(Alu.ADD, start, offset)
     code.give(pack_slice(code, start, key))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

@@ -11,7 +11,7 @@ from bpf.facts import UDP_PAYLOAD, Fact
 from bpf.image import FunctionKind
 from bpf.ir import Function, Label, Routine, Value
 from bpf.isa import Alu, Condition
-from bpf.slices import give_number, give_slice, load_number, take_slice
+from bpf.slices import give_absent, give_number, give_slice, load_number, take_slice
 from bpf.tables import Tables
 
 _TIME: Final = 0b0011_1110
@@ -41,8 +41,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.give(code.call(Routine("ntp_private", _private), context, payload))
     code.place(time)
     code.give(code.call(Routine("ntp_time", _time), context, payload))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -78,8 +77,7 @@ def _time(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.GT, extension, code.alu(Alu.SUB, length, 48), absent)
     code.place(valid)
     code.give(payload)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -110,8 +108,7 @@ def _control(tables: Tables) -> tuple[Function, ...]:
     code.place(response)
     code.branch(Condition.GE, tail, 0x4000_0000, absent)
     code.give(payload)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -137,8 +134,7 @@ def _private(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.MUL, data, code.alu(Alu.AND, head, 0xFFF))
     code.branch(Condition.GT, data, 500, absent)
     code.give(payload)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -150,8 +146,7 @@ def _of_modes(tables: Tables) -> tuple[Function, ...]:
     _, mode = _offset_and_mode(code, context, message, absent)
     code.branch(Condition.EQ, code.alu(Alu.AND, code.alu(Alu.RSH, modes, mode), 1), 0, absent)
     code.give(message)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -168,8 +163,7 @@ def _reference(tables: Tables) -> tuple[Function, ...]:
     absent = code.label()
     offset, _ = take_slice(code, time, absent)
     give_slice(code, code.alu(Alu.ADD, offset, 12), code.alu(Alu.ADD, offset, 16))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -186,8 +180,7 @@ def _response(tables: Tables) -> tuple[Function, ...]:
     give_number(code, code.alu(Alu.RSH, head, 15))
     code.place(control)
     give_number(code, code.alu(Alu.AND, code.alu(Alu.RSH, head, 7), 1))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -205,8 +198,7 @@ def _monlist(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.NE, head, 42, absent)
     code.place(yes)
     give_number(code, 1)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

@@ -7,12 +7,13 @@ from types import MappingProxyType
 from typing import Final
 
 from bpf.dissectors.model import ELEMENT, BitsOf, Each, Number, Place, Present, Slice
+from bpf.dissectors.routines import next_number
 from bpf.facts import UDP_PAYLOAD, Fact
 from bpf.image import FunctionKind
 from bpf.ir import Function, Routine
 from bpf.isa import Alu, Bytes, Condition
 from bpf.search import seek
-from bpf.slices import give_number, give_slice, load_number, take_slice
+from bpf.slices import give_absent, give_number, give_slice, load_number, take_bounds, take_slice
 from bpf.tables import Tables
 
 _VERSION_2: Final = (0x6B3343CF, 0x709A50C4)
@@ -51,8 +52,7 @@ def _head(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.ADD, at, scid)
     code.branch(Condition.GT, at, end, absent)
     give_slice(code, at, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -76,8 +76,7 @@ def _kind(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.SUB, kind, 1)
     code.place(known)
     give_number(code, code.alu(Alu.AND, kind, 3))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -110,8 +109,7 @@ def _vector(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.GT, length, code.alu(Alu.SUB, end, behind), absent)
     code.update(Alu.ADD, length, behind)
     give_slice(code, behind, length)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -142,8 +140,7 @@ def _sealed(tables: Tables) -> tuple[Function, ...]:
     code.place(retry)
     code.branch(Condition.LT, left, _TAG, absent)
     code.give(rest)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -156,8 +153,7 @@ def _packet(tables: Tables) -> tuple[Function, ...]:
     context, datagram, cursor, _ = code.parameters
     absent, first = code.label(), code.label()
     scratch = code.buffer(8)
-    offset, length = take_slice(code, datagram, absent)
-    end = code.alu(Alu.ADD, offset, length)
+    offset, end = take_bounds(code, datagram, absent)
     code.branch(Condition.EQ, cursor, 0, first)
     version = load_number(code, context, code.alu(Alu.ADD, offset, 1), 4, scratch, absent)
     code.set(offset, cursor)
@@ -167,8 +163,7 @@ def _packet(tables: Tables) -> tuple[Function, ...]:
     sealed, length = take_slice(code, code.call(_SEALED, context, offset, end), absent)
     code.update(Alu.ADD, length, sealed)
     give_slice(code, offset, length)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -186,26 +181,7 @@ def _offer(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.NE, code.alu(Alu.AND, length, 3), 0, absent)
     seek(code, tables, context, start, length, rf"(?s)^(?:.{{4}})*(?:{_KNOWN})", absent)
     code.give(offer)
-    code.place(absent)
-    code.give(0)
-    return (code,)
-
-
-def _supported(tables: Tables) -> tuple[Function, ...]:
-    """`quic_supported(context, offer, cursor)`: the next version of a version negotiation."""
-    code = Function("quic_supported", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    _, offer, cursor, _ = code.parameters
-    absent, first = code.label(), code.label()
-    offset, length = take_slice(code, offer, absent)
-    end = code.alu(Alu.ADD, offset, length)
-    code.branch(Condition.EQ, cursor, 0, first)
-    code.set(offset, cursor)
-    code.place(first)
-    behind = code.alu(Alu.ADD, offset, 4)
-    code.branch(Condition.GT, behind, end, absent)
-    give_slice(code, offset, behind)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -217,8 +193,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.OR, packet, offer)
     code.branch(Condition.EQ, packet, 0, absent)
     code.give(datagram)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -236,8 +211,7 @@ def _of_version(tables: Tables) -> tuple[Function, ...]:
     code.place(is_second)
     code.branch(Condition.EQ, second, 0, absent)
     code.give(datagram)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -258,8 +232,7 @@ def _connection_id(tables: Tables) -> tuple[Function, ...]:
     code.place(this)
     code.update(Alu.ADD, length, at)
     give_slice(code, at, length)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -271,8 +244,7 @@ def _not_empty(tables: Tables) -> tuple[Function, ...]:
     _, length = take_slice(code, piece, absent)
     code.branch(Condition.EQ, length, 0, absent)
     code.give(piece)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -283,8 +255,7 @@ def _length_of(tables: Tables) -> tuple[Function, ...]:
     absent = code.label()
     _, length = take_slice(code, piece, absent)
     give_number(code, length)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -295,8 +266,7 @@ def _part(name: str, *, token: bool) -> Routine:
         code = Function(name, FunctionKind.GLOBAL_SUBPROGRAM, 4)
         context, packet, *_ = code.parameters
         absent = code.label()
-        offset, length = take_slice(code, packet, absent)
-        end = code.alu(Alu.ADD, offset, length)
+        offset, end = take_bounds(code, packet, absent)
         kind = code.alu(Alu.AND, code.call(_KIND, context, offset), 3)
         if token:
             code.branch(Condition.NE, kind, _INITIAL, absent)
@@ -305,8 +275,7 @@ def _part(name: str, *, token: bool) -> Routine:
         else:
             code.branch(Condition.EQ, kind, _RETRY, absent)
             code.give(code.call(_SEALED, context, offset, end))
-        code.place(absent)
-        code.give(0)
+        give_absent(code, absent)
         return (code,)
 
     return Routine(name, write)
@@ -337,6 +306,6 @@ QUIC: Final[Mapping[str, Place]] = MappingProxyType(
         "quic.long.packet_type_v2": Each(_PACKETS, Fact(_OF_VERSION, (UDP_PAYLOAD, _FIRST), (1,)), BitsOf(ELEMENT, 2, 2)),
         "quic.token_length": Number(Fact(_LENGTH_OF, (Fact(_part("quic_token", token=True), (_FIRST,)),))),
         "quic.length": Number(Fact(_LENGTH_OF, (Fact(_part("quic_counted", token=False), (_FIRST,)),))),
-        "quic.supported_version": Each(Routine("quic_supported", _supported), _OFFER, BitsOf(ELEMENT, 0, 32)),
+        "quic.supported_version": Each(next_number("quic_supported", 4), _OFFER, BitsOf(ELEMENT, 0, 32)),
     }
 )

@@ -11,7 +11,7 @@ from bpf.facts import UDP_PAYLOAD, Fact
 from bpf.image import FunctionKind
 from bpf.ir import At, Function, FunctionName, Routine
 from bpf.isa import Alu, Condition, Helper
-from bpf.slices import give_slice, load_number, take_slice
+from bpf.slices import give_absent, give_slice, load_number, take_slice
 from bpf.tables import Tables
 
 _CODES: Final = sum(1 << code for first, last in ((1, 13), (21, 27), (29, 34), (40, 45), (50, 52)) for code in range(first, last + 1))
@@ -64,8 +64,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.helper(Helper.LOOP, _MOST_ATTRIBUTES, FunctionName("radius_step"), At(state), 0)
     code.branch(Condition.NE, code.load(4, state, _Walk.POSITION), end, absent)
     give_slice(code, offset, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return code, _step()
 
 
@@ -86,8 +85,7 @@ def _attribute(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.LT, found, 2, absent)
     start = code.load(4, state, _Walk.POSITION)
     give_slice(code, code.alu(Alu.ADD, start, 2), code.alu(Alu.ADD, start, found))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return code, _step()
 
 
@@ -125,8 +123,7 @@ def _address(tables: Tables) -> tuple[Function, ...]:
     _, length = take_slice(code, value, absent)
     code.branch(Condition.NE, length, 4, absent)
     code.give(value)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

@@ -11,7 +11,7 @@ from bpf.facts import UDP_PAYLOAD, Fact
 from bpf.image import FunctionKind
 from bpf.ir import Function, Routine
 from bpf.isa import Alu, Condition
-from bpf.slices import give_slice, load_number, take_slice
+from bpf.slices import give_absent, give_slice, load_number, resume, take_bounds, take_slice
 from bpf.tables import Tables
 
 
@@ -19,13 +19,10 @@ def _packet(tables: Tables) -> tuple[Function, ...]:
     """`rtcp_packet(context, message, cursor)`: the packet at the cursor (0: the first), a slice."""
     code = Function("rtcp_packet", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, message, cursor, _ = code.parameters
-    absent, begin = code.label(), code.label()
+    absent = code.label()
     scratch = code.buffer(8)
-    offset, length = take_slice(code, message, absent)
-    end = code.alu(Alu.ADD, offset, length)
-    code.branch(Condition.EQ, cursor, 0, begin)
-    code.set(offset, cursor)
-    code.place(begin)
+    offset, end = take_bounds(code, message, absent)
+    resume(code, offset, cursor)
     behind = code.alu(Alu.ADD, offset, 4)
     code.branch(Condition.GT, behind, end, absent)
     head = load_number(code, context, offset, 4, scratch, absent)
@@ -36,8 +33,7 @@ def _packet(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.ADD, behind, code.alu(Alu.LSH, code.alu(Alu.AND, head, 0xFFFF), 2))
     code.branch(Condition.GT, behind, end, absent)
     give_slice(code, offset, behind)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -76,8 +72,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.LT, length, shortest, absent)
     code.place(valid)
     code.give(payload)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

@@ -11,7 +11,7 @@ from bpf.facts import UDP_PAYLOAD, Fact
 from bpf.image import FunctionKind
 from bpf.ir import Function, Routine
 from bpf.isa import Alu, Condition
-from bpf.slices import load_number, take_slice
+from bpf.slices import give_absent, load_number, take_slice
 from bpf.tables import Tables
 
 _ASSIGNED: Final = sum(1 << number for number in (0, *range(3, 19), 25, 26, 28, 31, 32, 33, 34))
@@ -63,8 +63,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.EQ, code.alu(Alu.AND, assigned, 1), 0, absent)
     code.place(valid)
     code.give(payload)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

@@ -13,7 +13,7 @@ from bpf.image import FunctionKind
 from bpf.ir import Function, Routine
 from bpf.isa import Alu, Condition
 from bpf.search import seek
-from bpf.slices import give_number, give_slice, load_number, take_slice
+from bpf.slices import give_absent, give_number, give_slice, load_number, take_bounds, take_slice
 from bpf.tables import Tables
 
 _METHOD: Final = r"[-.!%*_+`'~0-9A-Za-z]+"
@@ -33,8 +33,7 @@ def _begun(tables: Tables) -> tuple[Function, ...]:
     offset, length = take_slice(code, payload, absent)
     seek(code, tables, context, offset, length, rf"^(?:{_REQUEST_LINE}|{_STATUS_LINE})(?:\r?\n|\r?$)", absent)
     code.give(payload)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -46,8 +45,7 @@ def _all(tables: Tables) -> tuple[Function, ...]:
     for one in three:
         code.branch(Condition.EQ, one, 0, absent)
     code.give(1)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -61,8 +59,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.EQ, code.call(CUT, context, begun), 0, absent)
     code.place(all_there)
     code.give(begun)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -73,8 +70,7 @@ def _of_message(tables: Tables) -> tuple[Function, ...]:
     absent = code.label()
     code.branch(Condition.EQ, message, 0, absent)
     code.give(value)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -86,8 +82,7 @@ def _method(tables: Tables) -> tuple[Function, ...]:
     offset, length = take_slice(code, message, absent)
     end = seek(code, tables, context, offset, length, rf"^{_METHOD} ", absent)
     give_slice(code, offset, code.alu(Alu.SUB, end, 1))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -96,16 +91,14 @@ def _uri(tables: Tables) -> tuple[Function, ...]:
     code = Function("sip_uri", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, message, method, _ = code.parameters
     absent = code.label()
-    offset, length = take_slice(code, message, absent)
-    end = code.alu(Alu.ADD, offset, length)
+    _, end = take_bounds(code, message, absent)
     start, method_length = take_slice(code, method, absent)
     code.update(Alu.ADD, start, method_length)
     code.update(Alu.ADD, start, 1)
     code.branch(Condition.GT, start, end, absent)
     space = seek(code, tables, context, start, code.alu(Alu.SUB, end, start), " ", absent)
     give_slice(code, start, code.alu(Alu.SUB, space, 1))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -117,8 +110,7 @@ def _status(tables: Tables) -> tuple[Function, ...]:
     offset, length = take_slice(code, message, absent)
     end = seek(code, tables, context, offset, length, r"^SIP/2\.0 [0-9]{3}", absent)
     give_slice(code, code.alu(Alu.SUB, end, 3), end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -142,8 +134,7 @@ def _number(tables: Tables) -> tuple[Function, ...]:
     code.place(done)
     code.branch(Condition.NE, code.alu(Alu.RSH, number, 32), 0, absent)
     give_number(code, number)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -159,8 +150,7 @@ def _user(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.SUB, end, start)
     behind = seek(code, tables, context, start, end, r'^[^@<>" \t]*@', absent)
     give_slice(code, start, code.alu(Alu.SUB, behind, 1))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -175,8 +165,7 @@ def _truncated(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.LE, body, code.alu(Alu.ADD, offset, length), absent)
     code.place(cut)
     give_number(code, 1)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

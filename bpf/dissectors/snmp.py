@@ -15,7 +15,7 @@ from bpf.facts import TCP_PAYLOAD, UDP_PAYLOAD, Fact
 from bpf.image import FunctionKind
 from bpf.ir import Function, Label, Routine, Value
 from bpf.isa import Alu, Condition
-from bpf.slices import give_number, give_slice, load_number, take_slice
+from bpf.slices import give_absent, give_number, give_slice, load_number, take_bounds, take_slice
 from bpf.tables import Tables
 
 _INTEGER, _OCTET_STRING, _SEQUENCE, _PDU = 0x0202, 0x0404, 0x3030, 0xA8A0
@@ -57,8 +57,7 @@ def _element(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.ADD, length, start)
     code.branch(Condition.GT, length, end, absent)
     give_slice(code, start, length)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -76,8 +75,7 @@ def _integer(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.NE, first, 0, absent)
     code.place(good)
     code.give(contents)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -99,8 +97,7 @@ def _number(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.LSH, number, 32)
     code.update(Alu.RSH, number, 32)
     give_number(code, number)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -112,14 +109,7 @@ _NUMBER: Final = Routine("snmp_number", _number)
 def _take(code: Function, context: Value, offset: Value, end: Value, tags: int, absent: Label) -> tuple[Value, Value]:
     """Where the contents of the element at `offset` begin and end; go to `absent` where there is no such element."""
     found = code.call(_AN_INTEGER, context, offset, end) if tags == _INTEGER else code.call(_ELEMENT, context, offset, end, tags)
-    start, length = take_slice(code, found, absent)
-    return start, code.alu(Alu.ADD, start, length)
-
-
-def _bounds(code: Function, packed: Value, absent: Label) -> tuple[Value, Value]:
-    """Where the slice begins and ends."""
-    start, length = take_slice(code, packed, absent)
-    return start, code.alu(Alu.ADD, start, length)
+    return take_bounds(code, found, absent)
 
 
 # -- the message ---------------------------------------------------------------------------------------------------------
@@ -133,10 +123,9 @@ def _frame(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.NE, payload, 0, taken)
     code.set(payload, tcp)
     code.place(taken)
-    offset, end = _bounds(code, payload, absent)
+    offset, end = take_bounds(code, payload, absent)
     code.give(code.call(_ELEMENT, context, offset, end, _SEQUENCE))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -145,11 +134,10 @@ def _first(tables: Tables) -> tuple[Function, ...]:
     code = Function("snmp_first", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, elements, *_ = code.parameters
     absent = code.label()
-    offset, end = _bounds(code, elements, absent)
+    offset, end = take_bounds(code, elements, absent)
     contents = code.call(_AN_INTEGER, context, offset, end)
     code.give(code.call(_NUMBER, context, contents))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -158,11 +146,10 @@ def _body(tables: Tables) -> tuple[Function, ...]:
     code = Function("snmp_body", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, frame, *_ = code.parameters
     absent = code.label()
-    offset, end = _bounds(code, frame, absent)
+    offset, end = take_bounds(code, frame, absent)
     _, behind = _take(code, context, offset, end, _INTEGER, absent)
     give_slice(code, behind, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -175,12 +162,11 @@ def _community(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.EQ, version, _V1, known, 32)
     code.branch(Condition.NE, version, _V2C, absent, 32)
     code.place(known)
-    offset, end = _bounds(code, body, absent)
+    offset, end = take_bounds(code, body, absent)
     start, behind = _take(code, context, offset, end, _OCTET_STRING, absent)
     code.branch(Condition.EQ, code.call(_ELEMENT, context, behind, end, _PDU), 0, absent)
     give_slice(code, start, behind)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -191,17 +177,16 @@ def _header(tables: Tables) -> tuple[Function, ...]:
     absent, good = code.label(), code.label()
     code.branch(Condition.EQ, version, 0, absent)
     code.branch(Condition.NE, version, _V3, absent, 32)
-    offset, end = _bounds(code, body, absent)
+    offset, end = take_bounds(code, body, absent)
     header = code.call(_ELEMENT, context, offset, end, _SEQUENCE)
     code.branch(Condition.EQ, code.call(_MODEL, context, header), 0, absent)
-    _, behind = _bounds(code, header, absent)
+    _, behind = take_bounds(code, header, absent)
     _, behind = _take(code, context, behind, end, _OCTET_STRING, absent)
     code.branch(Condition.NE, code.call(_ELEMENT, context, behind, end, _SEQUENCE), 0, good)
     code.branch(Condition.EQ, code.call(_ELEMENT, context, behind, end, _OCTET_STRING), 0, absent)
     code.place(good)
     code.give(header)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -210,14 +195,13 @@ def _model(tables: Tables) -> tuple[Function, ...]:
     code = Function("snmp_model", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, header, *_ = code.parameters
     absent = code.label()
-    offset, end = _bounds(code, header, absent)
+    offset, end = take_bounds(code, header, absent)
     for tags in (_INTEGER, _INTEGER, _OCTET_STRING):
         start, offset = _take(code, context, offset, end, tags, absent)
     code.branch(Condition.NE, code.alu(Alu.SUB, offset, start), 1, absent)  # the flags
     contents = code.call(_AN_INTEGER, context, offset, end)
     code.give(code.call(_NUMBER, context, contents))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -233,8 +217,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.EQ, header, 0, absent)
     code.place(valid)
     code.give(frame)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -246,11 +229,10 @@ def _behind(tables: Tables) -> tuple[Function, ...]:
     code = Function("snmp_behind", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     _, body, part, _ = code.parameters
     absent = code.label()
-    _, end = _bounds(code, body, absent)
-    _, behind = _bounds(code, part, absent)
+    _, end = take_bounds(code, body, absent)
+    _, behind = take_bounds(code, part, absent)
     give_slice(code, behind, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -259,14 +241,13 @@ def _scoped(tables: Tables) -> tuple[Function, ...]:
     code = Function("snmp_scoped", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, rest, *_ = code.parameters
     absent = code.label()
-    offset, end = _bounds(code, rest, absent)
+    offset, end = take_bounds(code, rest, absent)
     _, offset = _take(code, context, offset, end, _OCTET_STRING, absent)
     offset, end = _take(code, context, offset, end, _SEQUENCE, absent)
     for _ in range(2):
         _, offset = _take(code, context, offset, end, _OCTET_STRING, absent)
     give_slice(code, offset, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -278,11 +259,10 @@ def _pdu(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.NE, place, 0, taken)
     code.set(place, scoped)
     code.place(taken)
-    offset, end = _bounds(code, place, absent)
+    offset, end = take_bounds(code, place, absent)
     _, end = _take(code, context, offset, end, _PDU, absent)
     give_slice(code, offset, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -291,12 +271,11 @@ def _pdu_integers(tables: Tables) -> tuple[Function, ...]:
     code = Function("snmp_pdu_integers", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, pdu, *_ = code.parameters
     absent = code.label()
-    offset, end = _bounds(code, pdu, absent)
+    offset, end = take_bounds(code, pdu, absent)
     tag = load_number(code, context, offset, 1, code.buffer(8), absent)
     code.branch(Condition.EQ, tag, _TRAP_V1, absent)
     code.give(code.call(_ELEMENT, context, offset, end, _PDU))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -308,12 +287,11 @@ def _error_status(tables: Tables) -> tuple[Function, ...]:
     offset, _ = take_slice(code, pdu, absent)
     tag = load_number(code, context, offset, 1, code.buffer(8), absent)
     code.branch(Condition.EQ, tag, _GET_BULK, absent)
-    offset, end = _bounds(code, integers, absent)
+    offset, end = take_bounds(code, integers, absent)
     _, offset = _take(code, context, offset, end, _INTEGER, absent)
     contents = code.call(_AN_INTEGER, context, offset, end)
     code.give(code.call(_NUMBER, context, contents))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -324,14 +302,13 @@ def _user_name(tables: Tables) -> tuple[Function, ...]:
     absent = code.label()
     model = code.call(_MODEL, context, header)
     code.branch(Condition.NE, model, _USER_BASED, absent, 32)
-    offset, end = _bounds(code, rest, absent)
+    offset, end = take_bounds(code, rest, absent)
     offset, end = _take(code, context, offset, end, _OCTET_STRING, absent)
     offset, end = _take(code, context, offset, end, _SEQUENCE, absent)
     for tags in (_OCTET_STRING, _INTEGER, _INTEGER):
         _, offset = _take(code, context, offset, end, tags, absent)
     code.give(code.call(_ELEMENT, context, offset, end, _OCTET_STRING))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

@@ -6,45 +6,31 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from bpf.dissectors.header_lines import drop_return
 from bpf.dissectors.model import Place, Present, Slice
+from bpf.dissectors.routines import payload_matching
 from bpf.facts import TCP_PAYLOAD, Fact
 from bpf.image import FunctionKind
 from bpf.ir import Function, Routine
-from bpf.isa import Alu, Condition
+from bpf.isa import Alu
 from bpf.search import seek
-from bpf.slices import give_slice, load_number, take_slice
+from bpf.slices import give_absent, give_slice, take_slice
 from bpf.tables import Tables
 
-
-def _message(tables: Tables) -> tuple[Function, ...]:
-    """`ssh(context, payload)`: the payload, a slice."""
-    code = Function("ssh", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    context, payload, *_ = code.parameters
-    absent = code.label()
-    offset, length = take_slice(code, payload, absent)
-    seek(code, tables, context, offset, length, r"^SSH-[0-9]+\.[0-9]+-", absent)
-    code.give(payload)
-    code.place(absent)
-    code.give(0)
-    return (code,)
+_BEGINNING: Final = r"^SSH-[0-9]+\.[0-9]+-"
 
 
 def _line(tables: Tables) -> tuple[Function, ...]:
     """`ssh_line(context, message)`: the first line without its end."""
     code = Function("ssh_line", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, message, *_ = code.parameters
-    absent, no_return = code.label(), code.label()
-    scratch = code.buffer(8)
+    absent = code.label()
     offset, length = take_slice(code, message, absent)
     end = seek(code, tables, context, offset, length, r"\n", absent)
     code.update(Alu.SUB, end, 1)
-    last = load_number(code, context, code.alu(Alu.SUB, end, 1), 1, scratch, absent)
-    code.branch(Condition.NE, last, 0x0D, no_return)
-    code.update(Alu.SUB, end, 1)
-    code.place(no_return)
+    drop_return(code, context, end, absent)
     give_slice(code, offset, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -55,17 +41,16 @@ def _software(tables: Tables) -> tuple[Function, ...]:
     absent, to_the_end = code.label(), code.label()
     offset, length = take_slice(code, line, absent)
     end = code.alu(Alu.ADD, offset, length)
-    start = seek(code, tables, context, offset, length, r"^SSH-[0-9]+\.[0-9]+-", absent)
+    start = seek(code, tables, context, offset, length, _BEGINNING, absent)
     space = seek(code, tables, context, start, code.alu(Alu.SUB, end, start), " ", to_the_end)
     give_slice(code, start, code.alu(Alu.SUB, space, 1))
     code.place(to_the_end)
     give_slice(code, start, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
-_MESSAGE: Final = Fact(Routine("ssh", _message), (TCP_PAYLOAD,))
+_MESSAGE: Final = Fact(payload_matching("ssh", _BEGINNING), (TCP_PAYLOAD,))
 _LINE: Final = Fact(Routine("ssh_line", _line), (_MESSAGE,))
 
 SSH: Final[Mapping[str, Place]] = MappingProxyType(

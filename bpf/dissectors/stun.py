@@ -7,11 +7,12 @@ from types import MappingProxyType
 from typing import Final
 
 from bpf.dissectors.model import ELEMENT, BitsOf, Each, Number, Place, Present, Slice
+from bpf.dissectors.routines import part_of
 from bpf.facts import TCP_PAYLOAD, UDP_PAYLOAD, Fact
 from bpf.image import FunctionKind
 from bpf.ir import At, Buffer, Function, FunctionName, Label, Routine, Value
 from bpf.isa import Alu, Condition, Helper
-from bpf.slices import give_number, give_slice, load_number, pack_slice, take_slice
+from bpf.slices import at_most, give_absent, give_number, give_slice, load_number, pack_slice, take_bounds, take_slice
 from bpf.tables import Tables
 
 _COOKIE: Final = 0x2112A442
@@ -34,19 +35,15 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.place(in_tcp)
     offset, length = take_slice(code, tcp, absent)
     for other in (framed, absent):
-        whole = code.label()
         message_length = _header(code, context, offset, length, scratch, other)
-        code.branch(Condition.LE, message_length, length, whole)
-        code.set(message_length, length)
-        code.place(whole)
+        at_most(code, message_length, length)
         code.give(pack_slice(code, offset, message_length))
         if other is framed:
             code.place(framed)
             code.branch(Condition.LT, length, 2, absent)
             code.update(Alu.ADD, offset, 2)
             code.update(Alu.SUB, length, 2)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -73,21 +70,7 @@ def _type_bits(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.AND, shift, 15)
     code.update(Alu.RSH, number, shift)
     give_number(code, number)
-    code.place(absent)
-    code.give(0)
-    return (code,)
-
-
-def _part(tables: Tables) -> tuple[Function, ...]:
-    """`stun_part(context, message, start, length)`: those bytes of the header."""
-    code = Function("stun_part", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    _, message, start, part_length = code.parameters
-    absent = code.label()
-    offset, _ = take_slice(code, message, absent)
-    code.update(Alu.ADD, offset, start)
-    code.give(pack_slice(code, offset, part_length))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -95,10 +78,9 @@ def _next(tables: Tables) -> tuple[Function, ...]:
     """`stun_next(context, message, cursor)`: the attribute at the cursor with its padding, as far as it is in the message."""
     code = Function("stun_next", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, message, cursor, _ = code.parameters
-    absent, later, whole = code.label(), code.label(), code.label()
+    absent, later = code.label(), code.label()
     scratch = code.buffer(8)
-    offset, length = take_slice(code, message, absent)
-    end = code.alu(Alu.ADD, offset, length)
+    offset, end = take_bounds(code, message, absent)
     code.branch(Condition.NE, cursor, 0, later)
     code.set(cursor, code.alu(Alu.ADD, offset, _HEADER_BYTES))
     code.place(later)
@@ -107,12 +89,9 @@ def _next(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.ADD, size, 4 + 3)
     code.update(Alu.AND, size, 0x1FFFC)
     code.update(Alu.ADD, size, cursor)
-    code.branch(Condition.LE, size, end, whole)
-    code.set(size, end)
-    code.place(whole)
+    at_most(code, size, end)
     give_slice(code, cursor, size)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -151,8 +130,7 @@ def _attribute(tables: Tables) -> tuple[Function, ...]:
     end = code.alu(Alu.ADD, start, found)
     code.branch(Condition.GT, end, code.load(4, state, _Search.END), absent)
     give_slice(code, start, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return code, _attribute_step()
 
 
@@ -182,7 +160,7 @@ def _attribute_step() -> Function:
 
 _MESSAGE: Final = Fact(Routine("stun", _message), (UDP_PAYLOAD, TCP_PAYLOAD))
 _TYPE_BITS: Final = Routine("stun_type_bits", _type_bits)
-_PART: Final = Routine("stun_part", _part)
+_PART: Final = part_of("stun_part")
 _ATTRIBUTE: Final = Routine("stun_attribute", _attribute)
 
 STUN: Final[Mapping[str, Place]] = MappingProxyType(

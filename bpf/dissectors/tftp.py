@@ -12,7 +12,7 @@ from bpf.image import FunctionKind
 from bpf.ir import Function, Routine
 from bpf.isa import Alu, Condition
 from bpf.search import seek
-from bpf.slices import give_slice, load_number, take_slice
+from bpf.slices import give_absent, give_slice, load_number, take_slice
 from bpf.tables import Tables
 
 _READ: Final = 1 << 1
@@ -45,8 +45,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.place(text)
     seek(code, tables, context, offset, length, f"^(?:{_REQUEST}|{_FAILURE}|{_OPTIONS})", absent)
     code.give(payload)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -60,8 +59,7 @@ def _of_opcodes(tables: Tables) -> tuple[Function, ...]:
     opcode = code.alu(Alu.AND, load_number(code, context, offset, 2, scratch, absent), 7)
     code.branch(Condition.EQ, code.alu(Alu.AND, code.alu(Alu.RSH, opcodes, opcode), 1), 0, absent)
     code.give(message)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -75,8 +73,7 @@ def _file(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.SUB, length, 2)
     end = seek(code, tables, context, offset, length, r"\x00", absent)
     give_slice(code, offset, code.alu(Alu.SUB, end, 1))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -93,8 +90,7 @@ def _mode(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.SUB, length, start)
     end = seek(code, tables, context, start, length, r"\x00", absent)
     give_slice(code, start, code.alu(Alu.SUB, end, 1))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

@@ -12,7 +12,7 @@ from bpf.facts import UDP_PAYLOAD, Fact
 from bpf.image import FunctionKind
 from bpf.ir import Function, Routine
 from bpf.isa import Alu, Condition
-from bpf.slices import load_number, pack_slice, take_slice
+from bpf.slices import give_absent, load_number, pack_slice, take_slice
 from bpf.tables import Tables
 
 HEADER_BYTES: Final = 8
@@ -42,8 +42,7 @@ def _message(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.EQ, is_frame, 0, absent)
     code.place(valid)
     code.give(payload)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 

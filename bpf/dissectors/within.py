@@ -11,7 +11,7 @@ from bpf.headers import EXTENSIONS
 from bpf.image import FunctionKind
 from bpf.ir import At, Function, FunctionName, Label, Routine, Value
 from bpf.isa import Alu, Condition, Helper
-from bpf.slices import give_number, give_slice, load_number, pack_slice, take_slice
+from bpf.slices import give_absent, give_number, give_slice, load_number, pack_slice, take_bounds, take_slice
 from bpf.tables import Tables
 
 IPV4, IPV6, _ARP = 0x0800, 0x86DD, 0x0806
@@ -67,8 +67,7 @@ def _packet(tables: Tables) -> tuple[Function, ...]:
     code.set(length, stated)
     code.place(uncut)
     give_slice(code, offset, code.alu(Alu.ADD, offset, length))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -116,8 +115,7 @@ def _layout(tables: Tables) -> tuple[Function, ...]:
     code.place(known)
     code.update(Alu.LSH, protocol, _PROTOCOL_SHIFT)
     code.give(code.alu(Alu.OR, code.copy(_PROTOCOL), protocol))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return code, _layout_step()
 
 
@@ -204,8 +202,7 @@ def _protocol(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.EQ, layout, 0, absent)
     number = code.alu(Alu.RSH, layout, _PROTOCOL_SHIFT)
     give_number(code, code.alu(Alu.AND, number, 0xFF))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -221,13 +218,11 @@ def _ports(tables: Tables) -> tuple[Function, ...]:
         code.branch(Condition.EQ, protocol, number, ports)
     code.jump(absent)
     code.place(ports)
-    offset, length = take_slice(code, packet, absent)
-    end = code.alu(Alu.ADD, offset, length)
+    _, end = take_bounds(code, packet, absent)
     start = code.alu(Alu.AND, layout, _OFFSET_MASK)
     code.branch(Condition.GT, start, end, absent)
     give_slice(code, start, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -249,8 +244,7 @@ def _address(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.ADD, offset, 8)
     code.update(Alu.ADD, offset, which)
     code.give(pack_slice(code, offset, 16))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -267,8 +261,7 @@ def _time_to_live(tables: Tables) -> tuple[Function, ...]:
     code.update(Alu.RSH, both, 8)
     code.place(version_4)
     give_number(code, code.alu(Alu.AND, both, 0xFF))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -304,8 +297,7 @@ def _content(tables: Tables) -> tuple[Function, ...]:
     context, frame, *_ = code.parameters
     absent, last = code.label(), code.label()
     scratch = code.buffer(8)
-    offset, length = take_slice(code, frame, absent)
-    end = code.alu(Alu.ADD, offset, length)
+    offset, end = take_bounds(code, frame, absent)
     code.update(Alu.ADD, offset, 14)
     for _ in range(2):
         tagged = code.label()
@@ -319,8 +311,7 @@ def _content(tables: Tables) -> tuple[Function, ...]:
     code.branch(Condition.GT, offset, end, absent)
     code.place(last)
     give_slice(code, offset, end)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -337,8 +328,7 @@ def _frame(tables: Tables) -> tuple[Function, ...]:
     offset, _ = take_slice(code, content, absent)
     ether_type = load_number(code, context, code.alu(Alu.SUB, offset, 2), 2, scratch, absent)
     give_packet(code, context, content, ether_type)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
