@@ -1,4 +1,4 @@
-"""TLS records and handshake messages (semantics: rules_dsl/dissectors/tls.py)."""
+"""TLS records and handshake messages; what a hello holds is in tls_hello.py (semantics: rules_dsl/dissectors/tls.py)."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Final
 
-from bpf.dissectors.model import ELEMENT, BitsOf, Each, Number, Place, Present, Slice
+from bpf.dissectors.model import ELEMENT, BitsOf, Each, Number, Place, Present
+from bpf.dissectors.tls_hello import CLIENT_HELLO, SERVER_HELLO, places_in_hello
 from bpf.facts import TCP_PAYLOAD, Fact
 from bpf.image import FunctionKind
 from bpf.ir import At, Buffer, Function, FunctionName, Label, Routine, Value
 from bpf.isa import Alu, Condition, Helper
-from bpf.slices import give_number, give_slice, load_number, take_slice
+from bpf.slices import at_most, give_absent, give_number, give_slice, load_number, resume, take_bounds, take_slice
 from bpf.tables import Tables
 
 _ALERT, _HANDSHAKE, _APPLICATION_DATA = 21, 22, 23
 _LONGEST_RECORD: Final = (1 << 14) + 2048
 
-_HELLO_REQUEST, _CLIENT_HELLO, _SERVER_HELLO, _CERTIFICATE, _CERTIFICATE_REQUEST = 0, 1, 2, 11, 13
+_HELLO_REQUEST, _CERTIFICATE, _CERTIFICATE_REQUEST = 0, 11, 13
 _HIGHEST_MESSAGE_TYPE: Final = 25
 _MESSAGE_TYPES: Final = sum(1 << kind for kind in (*range(7), 8, *range(11, 17), *range(20, _HIGHEST_MESSAGE_TYPE + 1)))
 _LONGEST_OF_SEVERAL_RECORDS: Final = 1 << 17
 
-_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
-
-_RECORDS_AND_MESSAGES, _EXTENSIONS = 32, 64
+_RECORDS_AND_MESSAGES: Final = 32
 """So many are looked at."""
 
 
@@ -56,8 +55,7 @@ def _segment(tables: Tables) -> tuple[Function, ...]:
     offset, length = take_slice(code, payload, absent)
     _load_header(code, context, offset, code.alu(Alu.ADD, offset, length), code.buffer(8), absent)
     code.give(payload)
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return (code,)
 
 
@@ -65,28 +63,15 @@ def _record(tables: Tables) -> tuple[Function, ...]:
     """`tls_record(context, segment, cursor)`: the next record with its header."""
     code = Function("tls_record", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, segment, cursor, _ = code.parameters
-    absent, later = code.label(), code.label()
-    offset, length = take_slice(code, segment, absent)
-    end = code.alu(Alu.ADD, offset, length)
-    code.branch(Condition.EQ, cursor, 0, later)
-    code.set(offset, cursor)
-    code.place(later)
+    absent = code.label()
+    offset, end = take_bounds(code, segment, absent)
+    resume(code, offset, cursor)
     _, length = _load_header(code, context, offset, end, code.buffer(8), absent)
     code.update(Alu.ADD, length, 5)
     code.update(Alu.ADD, length, offset)
-    give_slice(code, offset, _least(code, length, end))
-    code.place(absent)
-    code.give(0)
+    give_slice(code, offset, at_most(code, length, end))
+    give_absent(code, absent)
     return (code,)
-
-
-def _least(code: Function, one: Value, other: Value) -> Value:
-    """`one`, set to the lesser of both."""
-    fits = code.label()
-    code.branch(Condition.LE, one, other, fits)
-    code.set(one, other)
-    code.place(fits)
-    return one
 
 
 # -- records and messages in one walk ----------------------------------------------------------------------------------
@@ -133,8 +118,7 @@ def _find(tables: Tables) -> tuple[Function, ...]:
     code.helper(Helper.LOOP, _RECORDS_AND_MESSAGES, FunctionName("tls_step"), At(state), 0)
     code.branch(Condition.NE, code.load(4, state, _Walk.WANTED), _Wanted.FOUND, absent)
     give_slice(code, code.load(4, state, _Walk.POSITION), code.load(4, state, _Walk.RECORD_END))
-    code.place(absent)
-    code.give(0)
+    give_absent(code, absent)
     return code, _step()
 
 
@@ -155,7 +139,7 @@ def _step() -> Function:
     no_message = code.label()
     _message_at(code, (context, position, record_end, segment_end), end, scratch, no_message)
     _stop_at_message(code, state, (position, record_end, segment_end, wanted), end, scratch, found)
-    code.store(4, state, _Walk.POSITION, _least(code, end, record_end))
+    code.store(4, state, _Walk.POSITION, at_most(code, end, record_end))
     code.give(0)
     code.place(no_message)
     code.set(position, record_end)
@@ -187,7 +171,7 @@ def _step() -> Function:
 
     code.place(found)
     code.store(4, state, _Walk.POSITION, position)
-    code.store(4, state, _Walk.RECORD_END, _least(code, _least(code, end, record_end), segment_end))
+    code.store(4, state, _Walk.RECORD_END, at_most(code, at_most(code, end, record_end), segment_end))
     code.store(4, state, _Walk.WANTED, _Wanted.FOUND)
     code.place(stop)
     code.give(1)
@@ -213,7 +197,7 @@ def _message_at(
     code.set(end, code.alu(Alu.ADD, content, length))
     code.branch(Condition.LE, end, record_end, fits)
     code.branch(Condition.GT, length, _LONGEST_OF_SEVERAL_RECORDS, absent)
-    for kind in (_CLIENT_HELLO, _CERTIFICATE, _CERTIFICATE_REQUEST):
+    for kind in (CLIENT_HELLO, _CERTIFICATE, _CERTIFICATE_REQUEST):
         code.branch(Condition.EQ, head, kind, several)
     code.jump(absent)
     code.place(fits)
@@ -235,8 +219,8 @@ def _stop_at_message(
     code.jump(other)
     code.place(hello)
     kind = code.load(1, scratch)
-    code.branch(Condition.EQ, kind, _CLIENT_HELLO, found)
-    code.branch(Condition.EQ, kind, _SERVER_HELLO, found)
+    code.branch(Condition.EQ, kind, CLIENT_HELLO, found)
+    code.branch(Condition.EQ, kind, SERVER_HELLO, found)
     code.jump(other)
     code.place(cut)
     code.branch(Condition.GT, end, record_end, found)
@@ -271,262 +255,11 @@ def _truncated(tables: Tables) -> tuple[Function, ...]:
     return (code,)
 
 
-# -- the hello ---------------------------------------------------------------------------------------------------------
-
-
-def _suites(tables: Tables) -> tuple[Function, ...]:
-    """`tls_suites(context, hello)`: the cipher suites without their length, as far as they go."""
-    code = Function("tls_suites", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    context, hello, *_ = code.parameters
-    absent, client = code.label(), code.label()
-    scratch = code.buffer(8)
-    offset, length = take_slice(code, hello, absent)
-    end = code.alu(Alu.ADD, offset, length)
-    code.branch(Condition.LT, length, 39, absent)
-    session_id = load_number(code, context, code.alu(Alu.ADD, offset, 38), 1, scratch, absent)
-    code.branch(Condition.GT, session_id, 32, absent)
-    kind = load_number(code, context, offset, 1, scratch, absent)
-    code.update(Alu.ADD, offset, 39)
-    code.update(Alu.ADD, offset, session_id)
-    start = code.alu(Alu.ADD, offset, 2)
-    code.branch(Condition.GT, start, end, absent)
-    code.branch(Condition.EQ, kind, _CLIENT_HELLO, client)
-    give_slice(code, offset, start)
-    code.place(client)
-    size = load_number(code, context, offset, 2, scratch, absent)
-    code.update(Alu.ADD, size, start)
-    give_slice(code, start, _least(code, size, end))
-    code.place(absent)
-    code.give(0)
-    return (code,)
-
-
-def _suites_length(tables: Tables) -> tuple[Function, ...]:
-    """`tls_suites_length(context, hello, suites)`: as the ClientHello states it."""
-    code = Function("tls_suites_length", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    context, hello, suites, _ = code.parameters
-    absent = code.label()
-    scratch = code.buffer(8)
-    offset, _ = take_slice(code, hello, absent)
-    code.branch(Condition.NE, load_number(code, context, offset, 1, scratch, absent), _CLIENT_HELLO, absent)
-    start, _ = take_slice(code, suites, absent)
-    code.update(Alu.SUB, start, 2)
-    give_number(code, load_number(code, context, start, 2, scratch, absent))
-    code.place(absent)
-    code.give(0)
-    return (code,)
-
-
-def _extensions(tables: Tables) -> tuple[Function, ...]:
-    """`tls_extensions(context, hello, suites)`: the extensions from their length on, as far as they go."""
-    code = Function("tls_extensions", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    context, hello, suites, _ = code.parameters
-    absent, behind = code.label(), code.label()
-    scratch = code.buffer(8)
-    offset, length = take_slice(code, hello, absent)
-    end = code.alu(Alu.ADD, offset, length)
-    kind = load_number(code, context, offset, 1, scratch, absent)
-    at, _ = take_slice(code, suites, absent)
-    code.update(Alu.ADD, at, 3)  # the suite chosen and the compression method of a ServerHello
-    code.branch(Condition.NE, kind, _CLIENT_HELLO, behind)
-    code.update(Alu.SUB, at, 5)
-    size = load_number(code, context, at, 2, scratch, absent)
-    code.update(Alu.ADD, at, size)
-    code.update(Alu.ADD, at, 2)
-    code.branch(Condition.GE, at, end, absent)
-    size = load_number(code, context, at, 1, scratch, absent)
-    code.update(Alu.ADD, at, size)
-    code.update(Alu.ADD, at, 1)
-    code.place(behind)
-    content = code.alu(Alu.ADD, at, 2)
-    code.branch(Condition.GT, content, end, absent)
-    size = load_number(code, context, at, 2, scratch, absent)
-    code.update(Alu.ADD, size, content)
-    give_slice(code, at, _least(code, size, end))
-    code.place(absent)
-    code.give(0)
-    return (code,)
-
-
-def _each_extension(tables: Tables) -> tuple[Function, ...]:
-    """`tls_each_extension(context, extensions, cursor)`: the next one, with its type and length."""
-    code = Function("tls_each_extension", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    context, extensions, cursor, _ = code.parameters
-    absent, later = code.label(), code.label()
-    offset, length = take_slice(code, extensions, absent)
-    end = code.alu(Alu.ADD, offset, length)
-    code.update(Alu.ADD, offset, 2)
-    code.branch(Condition.EQ, cursor, 0, later)
-    code.set(offset, cursor)
-    code.place(later)
-    content = code.alu(Alu.ADD, offset, 4)
-    code.branch(Condition.GT, content, end, absent)
-    size = load_number(code, context, offset, 4, code.buffer(8), absent)
-    code.update(Alu.AND, size, 0xFFFF)
-    code.update(Alu.ADD, size, content)
-    give_slice(code, offset, _least(code, size, end))
-    code.place(absent)
-    code.give(0)
-    return (code,)
-
-
-class _Search:
-    """The state of the search for an extension; the members as in _Walk."""
-
-    CONTEXT = 0
-    TYPE = 12
-    END = 20
-    POSITION = 28
-    FOUND_END = 36
-    """Where the content ends that begins at POSITION; 0: not found."""
-    SIZE = 40
-
-
-def _extension(tables: Tables) -> tuple[Function, ...]:
-    """`tls_extension(context, extensions, type)`: the content of the first of that type."""
-    code = Function("tls_extension", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    context, extensions, kind, _ = code.parameters
-    absent = code.label()
-    state = code.buffer(_Search.SIZE)
-    offset, length = take_slice(code, extensions, absent)
-    code.store(8, state, _Search.CONTEXT, context)
-    code.store(4, state, _Search.TYPE, kind)
-    code.store(4, state, _Search.END, code.alu(Alu.ADD, offset, length))
-    code.store(4, state, _Search.POSITION, code.alu(Alu.ADD, offset, 2))
-    code.store(4, state, _Search.FOUND_END, 0)
-    code.helper(Helper.LOOP, _EXTENSIONS, FunctionName("tls_extension_step"), At(state), 0)
-    end = code.load(4, state, _Search.FOUND_END)
-    code.branch(Condition.EQ, end, 0, absent)
-    give_slice(code, code.load(4, state, _Search.POSITION), end)
-    code.place(absent)
-    code.give(0)
-    return code, _extension_step()
-
-
-def _extension_step() -> Function:
-    """One extension further: bpf_loop's callback."""
-    code = Function("tls_extension_step", FunctionKind.LOOP_CALLBACK, 2)
-    state = code.parameters[1]
-    stop, other = code.label(), code.label()
-    context = code.load(8, state, _Search.CONTEXT)
-    position = code.load(4, state, _Search.POSITION)
-    end = code.load(4, state, _Search.END)
-    content = code.alu(Alu.ADD, position, 4)
-    code.branch(Condition.GT, content, end, stop)
-    head = load_number(code, context, position, 4, code.buffer(8), stop)
-    behind = code.alu(Alu.ADD, code.alu(Alu.AND, head, 0xFFFF), content)
-    code.update(Alu.RSH, head, 16)
-    code.branch(Condition.NE, head, code.load(4, state, _Search.TYPE), other)
-    code.store(4, state, _Search.POSITION, content)
-    code.store(4, state, _Search.FOUND_END, _least(code, behind, end))
-    code.place(stop)
-    code.give(1)
-    code.place(other)
-    code.store(4, state, _Search.POSITION, behind)
-    code.give(0)
-    return code
-
-
-def _server_name(tables: Tables) -> tuple[Function, ...]:
-    """`tls_server_name(context, extension)`: the first name, where it is a host's."""
-    code = Function("tls_server_name", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    context, extension, *_ = code.parameters
-    absent = code.label()
-    scratch = code.buffer(8)
-    offset, length = take_slice(code, extension, absent)
-    end = code.alu(Alu.ADD, offset, length)
-    code.branch(Condition.LT, length, 5, absent)
-    size = load_number(code, context, code.alu(Alu.ADD, offset, 1), 4, scratch, absent)
-    kind = code.alu(Alu.AND, size, 0xFF_0000)
-    code.branch(Condition.NE, kind, 0, absent)
-    code.update(Alu.AND, size, 0xFFFF)
-    code.branch(Condition.EQ, size, 0, absent)
-    code.update(Alu.ADD, offset, 5)
-    code.update(Alu.ADD, size, offset)
-    code.branch(Condition.GT, size, end, absent)
-    give_slice(code, offset, size)
-    code.place(absent)
-    code.give(0)
-    return (code,)
-
-
-def _protocol_name(tables: Tables) -> tuple[Function, ...]:
-    """`tls_protocol_name(context, extension, cursor)`: the next name of the list."""
-    code = Function("tls_protocol_name", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    context, extension, cursor, _ = code.parameters
-    absent, later = code.label(), code.label()
-    offset, length = take_slice(code, extension, absent)
-    end = code.alu(Alu.ADD, offset, length)
-    code.update(Alu.ADD, offset, 2)
-    code.branch(Condition.EQ, cursor, 0, later)
-    code.set(offset, cursor)
-    code.place(later)
-    code.branch(Condition.GE, offset, end, absent)
-    size = load_number(code, context, offset, 1, code.buffer(8), absent)
-    code.branch(Condition.EQ, size, 0, absent)
-    code.update(Alu.ADD, offset, 1)
-    code.update(Alu.ADD, size, offset)
-    code.branch(Condition.GT, size, end, absent)
-    give_slice(code, offset, size)
-    code.place(absent)
-    code.give(0)
-    return (code,)
-
-
-def _versions(tables: Tables) -> tuple[Function, ...]:
-    """`tls_versions(context, hello, extension)`: the versions, as far as they go."""
-    code = Function("tls_versions", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    context, hello, extension, _ = code.parameters
-    absent, server = code.label(), code.label()
-    scratch = code.buffer(8)
-    first, _ = take_slice(code, hello, absent)
-    kind = load_number(code, context, first, 1, scratch, absent)
-    offset, length = take_slice(code, extension, absent)
-    end = code.alu(Alu.ADD, offset, length)
-    size = code.copy(2)
-    code.branch(Condition.NE, kind, _CLIENT_HELLO, server)
-    code.branch(Condition.EQ, length, 0, absent)
-    code.set(size, load_number(code, context, offset, 1, scratch, absent))
-    code.update(Alu.ADD, offset, 1)
-    code.place(server)
-    code.update(Alu.ADD, size, offset)
-    give_slice(code, offset, _least(code, size, end))
-    code.place(absent)
-    code.give(0)
-    return (code,)
-
-
-def _number_of_list(tables: Tables) -> tuple[Function, ...]:
-    """`tls_number(context, list, cursor)`: the next 2 bytes."""
-    code = Function("tls_number", FunctionKind.GLOBAL_SUBPROGRAM, 4)
-    _, numbers, cursor, _ = code.parameters
-    absent, later = code.label(), code.label()
-    offset, length = take_slice(code, numbers, absent)
-    end = code.alu(Alu.ADD, offset, length)
-    code.branch(Condition.EQ, cursor, 0, later)
-    code.set(offset, cursor)
-    code.place(later)
-    behind = code.alu(Alu.ADD, offset, 2)
-    code.branch(Condition.GT, behind, end, absent)
-    give_slice(code, offset, behind)
-    code.place(absent)
-    code.give(0)
-    return (code,)
-
-
 _SEGMENT: Final = Fact(Routine("tls", _segment), (TCP_PAYLOAD,))
 _RECORD: Final = Routine("tls_record", _record)
 _MESSAGE: Final = _found("tls_message", _Wanted.MESSAGE)
 _ALERTS: Final = _found("tls_alert", _Wanted.ALERT)
 _HELLO: Final = Fact(_found("tls_hello", _Wanted.HELLO), (_SEGMENT,))
-_SUITES: Final = Fact(Routine("tls_suites", _suites), (_HELLO,))
-_BLOCK: Final = Fact(Routine("tls_extensions", _extensions), (_HELLO, _SUITES))
-_NUMBER: Final = Routine("tls_number", _number_of_list)
-
-
-def _content(kind: int) -> Fact:
-    return Fact(Routine("tls_extension", _extension), (_BLOCK,), (kind,))
-
 
 TLS: Final[Mapping[str, Place]] = MappingProxyType(
     {
@@ -537,17 +270,7 @@ TLS: Final[Mapping[str, Place]] = MappingProxyType(
         "tls.truncated": Number(Fact(Routine("tls_truncated", _truncated), (_SEGMENT,))),
         "tls.handshake.type": Each(_MESSAGE, _SEGMENT, BitsOf(ELEMENT, 0, 8)),
         "tls.handshake.length": Each(_MESSAGE, _SEGMENT, BitsOf(ELEMENT, 8, 24)),
-        "tls.handshake.version": BitsOf(_HELLO, 32, 16),
-        "tls.handshake.session_id_length": BitsOf(_HELLO, 304, 8),
-        "tls.handshake.cipher_suites_length": Number(Fact(Routine("tls_suites_length", _suites_length), (_HELLO, _SUITES))),
-        "tls.handshake.ciphersuite": Each(_NUMBER, _SUITES, BitsOf(ELEMENT, 0, 16)),
-        "tls.handshake.extensions_length": BitsOf(_BLOCK, 0, 16),
-        "tls.handshake.extension.type": Each(Routine("tls_each_extension", _each_extension), _BLOCK, BitsOf(ELEMENT, 0, 16)),
-        "tls.sni": Slice(Fact(Routine("tls_server_name", _server_name), (_content(_SERVER_NAME),))),
-        "tls.alpn": Each(Routine("tls_protocol_name", _protocol_name), _content(_ALPN), Slice(ELEMENT)),
-        "tls.supported_version": Each(
-            _NUMBER, Fact(Routine("tls_versions", _versions), (_HELLO, _content(_SUPPORTED_VERSIONS))), BitsOf(ELEMENT, 0, 16)
-        ),
+        **places_in_hello(_HELLO),
         "tls.alert.level": Each(_ALERTS, _SEGMENT, BitsOf(ELEMENT, 40, 8)),
         "tls.alert.description": Each(_ALERTS, _SEGMENT, BitsOf(ELEMENT, 48, 8)),
     }
