@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 
 import pytest
+from agreement import LONGEST, as_a_hook_shows
 from generators.mutations import message_start, mutated, resized
 from generators.packets import carrying
 from judge import corpus
@@ -46,9 +47,6 @@ from rules_dsl.value import Address, Keyed
 
 pytestmark = pytest.mark.skipif(not corpus.captures(), reason="the corpus of captures is not there (../shared/corpus)")
 
-LONGEST = 3300
-"""Bytes of a packet that BPF_PROG_TEST_RUN takes, with room for its own."""
-
 FEW_FRAMES = 40
 """Of every fourth capture, in the usual run."""
 
@@ -65,11 +63,8 @@ def network_packets(frames: int | None, every: int = 1) -> Iterator[Packet]:
             for frame in capture.read(path):
                 if frames is not None and frame.number > frames:
                     break
-                if isinstance(found := to_network(frame), NetworkPacket):
-                    with suppress(ValueError):
-                        packet = Packet(found.ip[:LONGEST], Place("eth0"))
-                        if packet.data and packet.data[0] >> 4 == packet.version:
-                            yield packet
+                if isinstance(found := to_network(frame), NetworkPacket) and (packet := as_a_hook_shows(found.ip)) is not None:
+                    yield packet
 
 
 @cache
@@ -188,11 +183,7 @@ def differences(
     valid, differing = 0, []
     with asking(tests) as asked:
         for data in packets:
-            try:
-                packet = Packet(data[:LONGEST], Place("eth0"))
-            except ValueError:
-                continue
-            if not packet.data or packet.data[0] >> 4 != packet.version:
+            if (packet := as_a_hook_shows(data)) is None:
                 continue
             is_valid = bool(packet.value(protocol.fields[0]))
             wanted = sum(1 << number for number, test in enumerate(tests) if holds(test, packet)) if is_valid else 0
