@@ -23,7 +23,7 @@ system:
 
 $(VENV)/.installed: pyproject.toml | system
 	@[ -x $(BIN)/python ] || "$$(scripts/find-python)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[api,dev]'
 	@touch $@
 
 demo: setup  ## a capture replayed through rules in the kernel: frames, verdicts, rule names
