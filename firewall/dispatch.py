@@ -119,9 +119,10 @@ def base_nft(hook: Hook, kinds: Collection[Kind]) -> str:
 
 
 def base_kinds(kernel: Netlink, hook: Hook) -> frozenset[Kind]:
-    """The kinds that the base chain of a hook looks up; empty where it does not stand."""
-    comments = {rule.comment for rule in kernel.rules(TABLE, base_chain(hook))}
-    return frozenset(kind for kind in Kind if kind.value in comments)
+    """The kinds that the base chain of a hook looks up; empty where it does not stand, or has rules of somebody else."""
+    comments = [rule.comment for rule in kernel.rules(TABLE, base_chain(hook))]
+    kinds = [kind for kind in Kind if kind.value in comments]
+    return frozenset(kinds if [kind.value for kind in kinds] == comments else ())
 
 
 def remove_base(hook: Hook, chains: Collection[str]) -> Iterator[Message]:

@@ -2,12 +2,12 @@
 clears away what nothing refers to.
 
 At every moment the kernel holds the old generation or the new one, whole: a generation is built unreferenced, and the one
-transaction of `_flip` makes it the tenant's. Whatever ends the process, `sweep` finds what is left by its names."""
+transaction of `flip` makes it the tenant's. Whatever ends the process, `sweep` finds what is left by its names."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -63,6 +63,8 @@ class Enforced:
     entry: str
     """The chain its packets start in."""
     claims: tuple[Claim, ...]
+    comment: str = ""
+    """What `flip` was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,8 @@ class Kernel:
             for rule in self._netlink.rules(TABLE, tenant):
                 for target in rule.targets:
                     if place := _GENERATION.fullmatch(target):
-                        found[tenant] = Enforced(tenant, int(place[2]), target, tuple(claims.get(tenant, ())))
+                        number, comment = int(place[2]), rule.comment.partition(", ")[2]
+                        found[tenant] = Enforced(tenant, number, target, tuple(claims.get(tenant, ())), comment)
         return found
 
     def counters(self, tenant: str | None = None) -> tuple[Counter, ...]:
@@ -128,21 +131,48 @@ class Kernel:
     def install(self, generation: Generation) -> None:
         """Enforces a generation; the tenant's one before goes. Raises OverlapError, GenerationError, bpf.VerifierError or
         bpf.BpfError, and then what was enforced before still is."""
+        try:
+            self.prepare(generation)
+            self.flip(generation)
+        finally:
+            self.sweep()
+
+    def check(self, generation: Generation) -> None:
+        """Has nft check the generation and the verifier its programs, and leaves nothing of it behind. Raises as `install` does."""
+        self._refuse_overlap(generation)
+        self._nft(nft.check, generation, f"add table inet {TABLE}\n{generation.nft}")
+        with shared_maps(generation.programs.values()) as shared:
+            for image in generation.programs.values():
+                load(image, shared).close()
+
+    def prepare(self, generation: Generation) -> None:
+        """Builds a generation for `flip`; no packet meets it yet, and a `sweep` takes it away. Raises as `install` does, and then a
+        `sweep` is due. Counters of the tenant keep their values, even where somebody else has emptied it."""
         if not TENANT_NAME.fullmatch(generation.tenant):
             raise ValueError(f"tenant {generation.tenant!r}: a letter, then letters, digits, `_` and `-`, 32 at most")
-        self.sweep()
+        self.sweep(heir=generation.tenant)
         present = self.enforced().get(generation.tenant)
         if present is not None and present.revision == generation.revision:
             raise ValueError(
                 f"revision {generation.revision} of {generation.tenant} is enforced already; a new generation has a new number"
             )
         self._refuse_overlap(generation)
-        try:
-            self._build(generation)
-            self._wait()
-            self._flip(generation)
-        finally:
-            self.sweep()
+        self._build(generation)
+        self._wait()
+
+    def flip(self, generation: Generation, comment: str = "") -> None:
+        """The one transaction by which the tenant's packets go to a generation that is prepared. A `sweep` takes the one before away.
+        `comment`: for `Enforced.comment`. Raises GenerationError, and then what was enforced before still is."""
+        tenant = generation.tenant
+        present = dispatch.standing(self._netlink, self._netlink.chains(TABLE))
+        told = f"revision {generation.revision}" + (f", {comment}" if comment else "")
+        messages = [
+            netlink.add_chain(TABLE, tenant),
+            netlink.flush_rules(TABLE, tenant),
+            netlink.add_rule(TABLE, tenant, [netlink.immediate(Verdict(generation.entry, goto=True))], told),
+            *dispatch.change(tenant, present, dispatch.claims(generation.hook, generation.protect)),
+        ]
+        self._transact(generation, messages)
 
     def _wait(self) -> None:
         if not self._quiet:
@@ -160,10 +190,7 @@ class Kernel:
     def _build(self, generation: Generation) -> None:
         """Puts the generation into the kernel; no packet meets it yet."""
         self._widen_base(generation)
-        try:
-            nft.run(generation.nft)
-        except nft.NftError as error:
-            raise GenerationError(generation, _rule_in(error.command, generation), str(error), error.words) from error
+        self._nft(nft.run, generation, generation.nft)
         folder = self._pins.folder(generation.tenant, generation.revision)
         if generation.matches:
             make_directory(folder)
@@ -184,6 +211,12 @@ class Kernel:
             messages += netlink.add_elements(TABLE, bulk.set_name, elements)
         self._transact(generation, messages)
 
+    def _nft(self, run: Callable[[str], None], generation: Generation, text: str) -> None:
+        try:
+            run(text)
+        except nft.NftError as error:
+            raise GenerationError(generation, _rule_in(error.command, generation), str(error), error.words) from error
+
     def _widen_base(self, generation: Generation) -> None:
         """The base chain of the hook looks up what the generation will claim, besides what it looks up already."""
         hook = generation.hook
@@ -201,18 +234,6 @@ class Kernel:
         for hook, kinds in used.items():
             if dispatch.base_kinds(self._netlink, hook) != kinds:
                 nft.run(dispatch.base_nft(hook, kinds))
-
-    def _flip(self, generation: Generation) -> None:
-        """The one transaction by which the tenant's packets go to the new generation."""
-        tenant = generation.tenant
-        present = dispatch.standing(self._netlink, self._netlink.chains(TABLE))
-        messages = [
-            netlink.add_chain(TABLE, tenant),
-            netlink.flush_rules(TABLE, tenant),
-            netlink.add_rule(TABLE, tenant, [netlink.immediate(Verdict(generation.entry, goto=True))], f"revision {generation.revision}"),
-            *dispatch.change(tenant, present, dispatch.claims(generation.hook, generation.protect)),
-        ]
-        self._transact(generation, messages)
 
     def _transact(self, generation: Generation, messages: list[Message]) -> None:
         try:
@@ -239,17 +260,17 @@ class Kernel:
         self.sweep()
         return True
 
-    def sweep(self) -> Swept:
+    def sweep(self, heir: str = "") -> Swept:
         """Removes what no enforced generation needs: chains, sets, maps, counters, pins, the base of a hook to which nothing is
         dispatched, a tenant that somebody else has emptied with its claims, and the table where no tenant is left. Base chains
-        that somebody else has changed are as they were."""
+        that somebody else has changed are as they were. The counters of the tenant `heir` stay, used or not."""
         chains = self._netlink.chains(TABLE)
         sets = self._netlink.sets(TABLE)
         dispatched = tuple(dispatch.standing(self._netlink, chains))
         enforced = self._enforced(chains, dispatched)
         live = {prefix_of(entry.tenant, entry.revision) for entry in enforced.values()}
         pins = self._sweep_pins(live)
-        if not enforced:
+        if not enforced and not heir:
             stood = self._netlink.has_table(TABLE)
             counters = tuple(counter.name for counter in self._netlink.counters(TABLE))
             if stood:
@@ -268,7 +289,8 @@ class Kernel:
         if removal:
             self._wait()
             self._netlink.transact(removal)
-        unused = tuple(counter.name for counter in self._netlink.counters(TABLE) if not counter.uses)
+        kept = f"{heir}.c."
+        unused = tuple(counter.name for counter in self._netlink.counters(TABLE) if not counter.uses and not counter.name.startswith(kept))
         self._netlink.transact([netlink.delete_counter(TABLE, name) for name in unused])
         return Swept((*(dispatch.base_chain(hook) for hook in idle), *gone_chains), gone_sets, unused, pins)
 
