@@ -1,0 +1,1 @@
+"""Who may do what: tokens and their scopes, rates and sizes of requests, and the record of who changed what."""

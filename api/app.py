@@ -1,0 +1,130 @@
+"""The application: routes under one envelope, every error documented and none without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from api.envelope import BASE, documented, refusal
+from api.errors import ApiError, Code, Problem, no_route
+from api.routes import BELOW_BASE, OUTSIDE
+from api.settings import Settings
+
+if TYPE_CHECKING:
+    from api.node import Node
+
+SHOWN_PROBLEMS: Final = 20
+"""Problems of one body that are told."""
+
+
+def create_app(node: Node, settings: Settings | None = None) -> FastAPI:
+    """The application of a node, which is started and closed by its caller."""
+    app = FastAPI(
+        title="Mantlet",
+        version="4",
+        description="Rulesets, lists and captures of tenants, as Cloudflare's API has them, enforced by this machine's kernel.",
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+        separate_input_output_schemas=False,
+        exception_handlers={
+            ApiError: _api_error,
+            HTTPException: _http_error,
+            RequestValidationError: _invalid,
+        },
+    )
+    app.state.node = node
+    app.state.settings = settings or Settings()
+    for router in BELOW_BASE:
+        app.include_router(router, prefix=BASE, responses=documented())
+    for router in OUTSIDE:
+        app.include_router(router)
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _without_422(made())
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to change the document
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _without_422(document: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document without the answer that FastAPI adds by itself; here what is not valid is a 400."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            operation["responses"].pop("422", None)
+    schemas = document.get("components", {}).get("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    return document
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+async def _api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return refusal(error.status, error.problems, error.headers)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    """What the framework refuses by itself."""
+    assert isinstance(error, HTTPException)
+    match error.status_code:
+        case 404:
+            found = no_route()
+            return refusal(404, found.problems)
+        case 405:
+            return refusal(405, (Problem(Code.METHOD, "the resource has no such method"),), error.headers)
+        case status:
+            code = Code.BAD_REQUEST if status < 500 else Code.INTERNAL
+            return refusal(status, (Problem(code, str(error.detail)),), error.headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    code = Code.LIST_BODY if "/rules/lists" in request.url.path else Code.BAD_REQUEST
+    found = error.errors()
+    problems = [_problem(each, code) for each in found[:SHOWN_PROBLEMS]]
+    if len(found) > SHOWN_PROBLEMS:
+        problems.append(Problem(code, f"and {len(found) - SHOWN_PROBLEMS} more"))
+    return refusal(400, problems)
+
+
+def _problem(found: Mapping[str, Any], code: int) -> Problem:
+    place, *path = found["loc"]
+    kind, message = str(found["type"]), str(found["msg"])
+    name = str(path[-1]) if path else ""
+    if place != "body":
+        what = f"{place} parameter" if place in ("query", "path") else str(place)
+        return Problem(code, f"{what} `{name}`: {_lower(message)}", parameter=name)
+    match kind:
+        case "json_invalid":
+            return Problem(code, f"the body is not JSON: {_lower(str(found['ctx']['error']))} at character {name}", "")
+        case "extra_forbidden":
+            return Problem(code, f"unknown key `{name}`", pointer_of(path))
+        case "missing":
+            return Problem(code, f"key `{name}` is missing" if path else "the request has no body", pointer_of(path))
+        case "model_attributes_type" | "list_type" | "dict_type" if not path:
+            wanted = "array" if kind == "list_type" else "object"
+            return Problem(code, f"the body is to be a JSON {wanted}, sent as application/json", "")
+    return Problem(code, f"`{name}`: {_lower(message)}" if name else _lower(message), pointer_of(path))
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def pointer_of(path: Sequence[object]) -> str:
+    """The JSON pointer (RFC 6901) of keys and indexes."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)

@@ -1,0 +1,31 @@
+"""What an operator sets of the listening process: sizes, rates, and what answers without a token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many a second in the long run, and so many at once (a token bucket)."""
+
+    per_second: float
+    burst: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    body_limit: int = 16 << 20
+    """Bytes of a request's body; a thousand rules are some hundred kilobytes."""
+    capture_limit: int = 64 << 20
+    """Bytes of a capture that is sent to be replayed."""
+    requests: Rate = Rate(200, 400)
+    """Of each token."""
+    failures: Rate = Rate(0.2, 20)
+    """Of each address: requests whose token does not count. One with a token that counts is never held up by them."""
+    open_metrics: bool = False
+    """Whether /metrics answers without a token to clients on loopback."""
+    heartbeat_s: float = 15.0
+    """Seconds between signs of life of an event stream."""
+    streams: int = 32
+    """Event streams and captures at a time, of each tenant."""
