@@ -13,7 +13,7 @@ from dataclasses import field as field_
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import blake2s
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -111,16 +111,18 @@ class List:
     num_items: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """Of a list."""
+class Item(NamedTuple):
+    """Of a list. Many of them make one value of the store: they are arrays there, and their ids follow from what they say."""
 
-    id: str
     ip: str
     """An address or CIDR, in canonical form."""
-    created_on: str
-    modified_on: str
+    created: int
+    """Microseconds since 1970."""
+    modified: int
     comment: str | None = None
+
+    def id(self, list_id: str) -> str:
+        return blake2s(self.ip.encode(), key=list_id.encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +195,15 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 def to_json(document: object) -> bytes:
     """The document's JSON: UTF-8, sorted keys. Raises ValueError for text that is not Unicode."""
-    content = _adapter(type(document)).dump_python(document, mode="json")
+    kind: Any = type(document)
+    content = _adapter(kind).dump_python(document, mode="json")
     return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
 def from_json(kind: type[D], content: bytes) -> D:
     """Raises ValueError for what is no such document."""
-    document: D = _adapter(kind).validate_json(content)
+    document_type: Any = kind
+    document: D = _adapter(document_type).validate_json(content)
     return document
 
 
@@ -240,8 +244,8 @@ def token_key(token: str = "") -> str:
 
 
 def audit_key(record: AuditRecord) -> str:
-    microseconds = int(datetime.fromisoformat(record.time).timestamp() * 1_000_000)
-    return f"audit/{record.tenant or OPERATOR}/{microseconds:016d}-{record.id}"
+    when = round(datetime.fromisoformat(record.time).timestamp() * 1_000_000)
+    return f"audit/{record.tenant or OPERATOR}/{when:016d}-{record.id}"
 
 
 def node_key(name: str = "") -> str:
@@ -256,14 +260,25 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
+def microseconds() -> int:
+    """Since 1970."""
+    return time.time_ns() // 1_000
+
+
+def timestamp(microseconds: int) -> str:
+    """RFC 3339, in microseconds."""
+    moment = datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def now() -> str:
     """RFC 3339, in microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return timestamp(microseconds())
 
 
 def first_head() -> Head:
     """Of a new tenant."""
-    return Head(time.time_ns() // 1_000)
+    return Head(microseconds())
 
 
 def kernel_name(tenant: str) -> str:
