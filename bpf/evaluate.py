@@ -21,11 +21,12 @@ from bpf.image import FunctionKind, MapKind, MapSpec, ProgramImage
 from bpf.ir import At, Function, Label, MapName, Value
 from bpf.isa import Alu, Condition, Helper
 from bpf.lower import MOST_FUNCTIONS, PART_WEIGHT, Lowering, assembled, lowering_of, rounds_of, too_many_functions
-from bpf.lower_bytes import fold_of, skips
+from bpf.lower_bytes import fold_of
 from bpf.lower_facts import PAYLOADS, Work, place_of, view_of
 from bpf.pattern_set import BytesTest, pattern_set
 from bpf.refusal import LoweringError
 from bpf.regex_automaton import TooLargeError
+from bpf.sift import sieve_of, sifted
 from bpf.simplify import simplify
 from bpf.slices import pack_slice, take_slice
 from bpf.sweep import LOWEST_BIT, SWEEP, TELL, Told, sweep, tell
@@ -64,9 +65,6 @@ itself: some 3,000 took it the million."""
 
 _FEW: Final = 3
 """Comparisons with whole values up to which each by itself is quicker than an automaton."""
-
-_FEW_SKIPPING: Final = 2
-"""Searches for one pattern each up to which they are: two take half of its time, four more than it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,8 +415,7 @@ def _groups(tests: Sequence[Test]) -> dict[FieldValue, tuple[BytesTest, ...]]:
 
 def _is_worth_it(group: Sequence[BytesTest]) -> bool:
     searches = [test for test in group if isinstance(test, Contains | Matches | Wildcard)]
-    most = _FEW_SKIPPING if all(map(skips, searches)) else 1
-    return len(searches) > most or len(group) > _FEW
+    return len(searches) > 1 or len(group) > _FEW
 
 
 def _is_name(operand: FieldValue) -> bool:
@@ -489,7 +486,8 @@ class _Sweeping:
             _, length = take_slice(code, name, absent)
             code.call(COPY_NAME, context, record, name, message)
         else:
-            offset, length = work.slice_of(view.fact, absent)
+            wanted = sieve_of([(test, _fold_in(self.operand, test)) for test in self.group])
+            offset, length = sifted(code, self.lowering.tables, context, work.slice_of(view.fact, absent), wanted, absent)
         for begin in begins:
             code.call(TELL, context, record, begin, 0)
         for run in runs:

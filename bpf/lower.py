@@ -23,7 +23,6 @@ from bpf.lower_tests import lower_test
 from bpf.refusal import LoweringError, refusal
 from bpf.search import SEEK, SEEK_NAME, search
 from bpf.simplify import simplify
-from bpf.skip import SKIP, skip
 from bpf.sweep import Told
 from bpf.tables import Tables
 from rules_dsl.expression import (
@@ -55,8 +54,8 @@ RECORD_ON_STACK: Final = 8
 """Facts that a program keeps whose record is on its stack, of which all functions in a chain of calls have 512 bytes together."""
 
 
-def compile_program(name: str, predicate: Expression, *, source: str = "") -> ProgramImage:
-    """A socket-filter program that returns 1 where `predicate` holds for the packet (from its IP header on), else 0.
+def compile_program(name: str, predicate: Expression, *, source: str = "", answer: int = 1) -> ProgramImage:
+    """A socket-filter program that returns `answer` where `predicate` holds for the packet (from its IP header on), else 0.
 
     `name` is the rule's, which the program's source lines bear; `source` names the file they are of. Nothing is loaded. Raises
     LoweringError for a test that eBPF cannot do (see `refusal`), or whose tables would be too large."""
@@ -67,7 +66,10 @@ def compile_program(name: str, predicate: Expression, *, source: str = "") -> Pr
     program = Function(name, FunctionKind.PROGRAM, 1)
     record = program.buffer(lowering.record.size)
     program.clear(record, 0, lowering.record.size)
-    program.give(program.call(judge.name, program.parameters[0], At(record), 0, 0))
+    held = program.call(judge.name, program.parameters[0], At(record), 0, 0)
+    if answer != 1:
+        program.update(Alu.MUL, held, answer)
+    program.give(held)
     image = assembled(program, lowering, source)
     if len(image.functions) > MOST_FUNCTIONS:
         raise too_many_functions(tests[0])
@@ -136,9 +138,7 @@ class Lowering:
     """Where the record is, if not on the program's stack."""
     told: Mapping[Test, Told] = field(default_factory=dict)
     """The tests that are told by the automata of pattern sets."""
-    searches: dict[str, Callable[[Tables], tuple[Function, ...]]] = field(
-        default_factory=lambda: {SEEK: search, SEEK_NAME: search_name, SKIP: skip}
-    )
+    searches: dict[str, Callable[[Tables], tuple[Function, ...]]] = field(default_factory=lambda: {SEEK: search, SEEK_NAME: search_name})
     """Functions that run automata, by name; each is for complete tables."""
     effort: Effort = field(default_factory=Effort)
     parts: list[Function] = field(default_factory=list)

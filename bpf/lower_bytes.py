@@ -1,6 +1,7 @@
 """Lowering of tests on bytes: payloads, parts of them, in either case.
 
-Equality with a short constant is compared in words; everything else runs an automaton over the bytes. Tests of an evaluator that share the
+Equality with a short constant is compared in words; everything else runs an automaton over the bytes, or over those that a sieve
+(bpf/sift.py) leaves of them. Tests of an evaluator that share the
 bytes of one field do not come here: a sweep tells them (bpf/sweep.py).
 """
 
@@ -16,10 +17,11 @@ from bpf.dissectors.model import DomainName, Slice
 from bpf.ir import Label, Value
 from bpf.isa import Alu, Bytes, Condition
 from bpf.lower_facts import PAYLOADS, Work, place_of, view_of
+from bpf.pattern_set import BytesTest
 from bpf.refusal import LoweringError
 from bpf.regex_automaton import TooLargeError
 from bpf.search import SEEK_NAME, call_seek
-from bpf.skip import SHORTEST, call_skip
+from bpf.sift import sieve_of, sifted
 from bpf.slices import pack_slice
 from bpf.tables import LARGEST
 from rules_dsl.expression import (
@@ -35,7 +37,6 @@ from rules_dsl.expression import (
     StartsWith,
     Substring,
     Wildcard,
-    root_of,
 )
 
 COMPARED: Final = 32
@@ -43,8 +44,6 @@ COMPARED: Final = 32
 
 _LARGEST_CLIP: Final = 1 << 24
 """Beyond every packet; a substring's bounds are clipped to it."""
-
-BytesTest = CompareBytes | InStrings | Contains | StartsWith | EndsWith | Wildcard | Matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +153,6 @@ def lower_bytes(work: Work, test: BytesTest, yes: Label, no: Label, absent: Labe
             if not wanted:
                 work.code.jump(no)
                 return
-            if skips(test):
-                _skip(work, piece, wanted[0], yes, no)
-                return
             _run(work, test, piece, partial(automaton.contains, wanted), yes, no)
         case StartsWith(_, value):
             work.code.branch(Condition.LT, piece.length, len(value), no)
@@ -205,28 +201,6 @@ def _word(size: int) -> Bytes:
     return 8 if size >= 8 else 4 if size >= 4 else 2 if size >= 2 else 1
 
 
-def skips(test: BytesTest) -> bool:
-    """Whether the test is searched for without reading every byte."""
-    if not isinstance(test, Contains) or len(test.patterns) != 1:
-        return False
-    root, (pattern,) = root_of(test.operand), test.patterns
-    place = place_of(root) if isinstance(root, FieldValue) else None
-    is_name = place is not None and isinstance(view_of(place), DomainName)
-    return not is_name and len(pattern) >= SHORTEST and fold_of(test.operand).can_give(pattern)
-
-
-def _skip(work: Work, piece: Piece, pattern: bytes, yes: Label, no: Label) -> None:
-    """What the automaton reads where the skipping search gives up is what that has not read: one pass between them."""
-    code = work.code
-    build = partial(automaton.contains, (pattern,))
-    run = work.tables.run((build.func, build.args, piece.fold), partial(build, piece.fold))
-    work.effort.search(work.times)
-    packed = pack_slice(code, piece.offset, piece.length)
-    found = call_skip(code, work.tables, work.context, packed, pattern, piece.fold, run)
-    code.branch(Condition.NE, found, 0, yes)
-    code.jump(no)
-
-
 def _run(work: Work, test: BytesTest, piece: Piece, build: partial[Automaton], yes: Label, no: Label) -> None:
     code = work.code
     try:
@@ -237,7 +211,8 @@ def _run(work: Work, test: BytesTest, piece: Piece, build: partial[Automaton], y
         raise LoweringError(test, f"the patterns need tables of more than {LARGEST >> 20} MiB")
     work.effort.search(work.times)
     if piece.name is None:
-        found = call_seek(code, work.context, pack_slice(code, piece.offset, piece.length), run)
+        rest = sifted(code, work.tables, work.context, (piece.offset, piece.length), sieve_of([(test, piece.fold)]), no)
+        found = call_seek(code, work.context, pack_slice(code, *rest), run)
     else:
         start, message = piece.name
         place = code.alu(Alu.LSH, start, 32)

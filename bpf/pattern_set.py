@@ -48,6 +48,17 @@ def pattern_set(
     return tuple(found)
 
 
+def texts_anywhere(tests: Sequence[tuple[BytesTest, Fold]]) -> list[Text] | None:
+    """The texts one of which a value has somewhere in it where any of the tests holds; None where a test asks for more than that."""
+    found: list[Text] = []
+    for test, fold in tests:
+        asked = _asked(test, fold)
+        if isinstance(asked, _Search) or any(text.at_start or text.at_end for text in asked):
+            return None
+        found += asked
+    return found
+
+
 # -- what a test asks for ----------------------------------------------------------------------------------------------
 
 

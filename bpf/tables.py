@@ -82,8 +82,7 @@ class Tables:
         return self._piece(array("Q", halves).tobytes()), count
 
     def piece(self, data: bytes) -> int:
-        """Offset of those bytes, at most ROW_REACH of them."""
-        assert len(data) <= ROW_REACH
+        """Offset of those bytes. They may be longer than ROW_REACH, and then are read at places which the code bounds."""
         return self._piece(data)
 
     @property

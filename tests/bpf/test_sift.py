@@ -1,4 +1,4 @@
-"""The skipping search = `in`: random and hostile bytes, at every place in a window and over the windows' edges."""
+"""A search that a sieve goes before = `in`: random and hostile bytes, at every place in a window and over the windows' edges."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from generators.packets import with_checksum
 
 from bpf import compile_program, load
 from bpf.automaton import Fold
-from bpf.skip import LONGEST, SHORTEST, WINDOW, needle
-from rules_dsl.expression import Contains, Expression, FieldValue, Folded, Substring
+from bpf.sift import WINDOW, sieve_of
+from rules_dsl.expression import Contains, Expression, FieldValue, Folded, Matches, StartsWith, Substring
 from rules_dsl.fields import FIELDS
 
 PAYLOAD = FieldValue(FIELDS["udp.payload"])
@@ -48,7 +48,7 @@ def _differing(
     expression: Expression, pattern: bytes, change: Callable[[bytes], bytes], payloads: Iterator[bytes]
 ) -> tuple[list[str], int]:
     wrong, hits = [], 0
-    with load(compile_program("skip", expression)) as program:
+    with load(compile_program("sift", expression)) as program:
         for payload in (each[:LONGEST_PAYLOAD] for each in payloads):
             wanted = pattern in change(payload)
             hits += wanted
@@ -57,7 +57,7 @@ def _differing(
     return wrong, hits
 
 
-@pytest.mark.parametrize("length", [SHORTEST, SHORTEST + 1, 7, 12, LONGEST - 1, LONGEST, LONGEST + 1, 60, WINDOW, WINDOW + 30])
+@pytest.mark.parametrize("length", [4, 5, 7, 8, 12, 31, 60, WINDOW - 1, WINDOW, WINDOW + 30])
 @pytest.mark.parametrize("letters", [b"a", b"ab", b"abcdefghijklmnop", bytes(range(256))], ids=["one", "two", "many", "all"])
 def test_a_pattern_is_found_where_it_is(length: int, letters: bytes) -> None:
     rng = random.Random(length * 1_000 + len(letters))
@@ -68,7 +68,7 @@ def test_a_pattern_is_found_where_it_is(length: int, letters: bytes) -> None:
 
 
 @pytest.mark.parametrize("upper", [False, True], ids=["lower", "upper"])
-@pytest.mark.parametrize("length", [SHORTEST, 9, LONGEST, LONGEST + 5])
+@pytest.mark.parametrize("length", [4, 9, 32, 37])
 def test_either_case_is_found_where_it_is_folded(length: int, upper: bool) -> None:
     rng = random.Random(length)
     letters = b"ABC[@`{1" if upper else b"abc[@`{1"
@@ -103,17 +103,66 @@ def test_random_patterns_on_random_bytes() -> None:
     assert 300 < hits < 2_300
 
 
-def test_no_move_of_a_needle_passes_over_a_match() -> None:
+def _sieved(rng: random.Random, fold: Fold) -> tuple[tuple[bytes, ...], bytes]:
+    """Patterns, and letters that payloads with and without them may be made of."""
+    letters = {Fold.NONE: b"aAbB1[", Fold.LOWER: b"ab1[", Fold.UPPER: b"AB1["}[fold]
+    size = rng.choice((4, 5, 8, 15, 60))
+    return tuple(_text(rng, letters, size + rng.randrange(4)) for _ in range(rng.choice((1, 2, 30)))), b"aAbB1[{"
+
+
+def test_a_sieve_passes_over_no_pattern() -> None:
     rng = random.Random(5)
-    for _ in range(300):
+    held = 0
+    for _ in range(2_000):
         fold = rng.choice(list(Fold))
-        letters = {Fold.NONE: b"aAbB", Fold.LOWER: b"ab1", Fold.UPPER: b"AB1"}[fold]
-        pattern = _text(rng, letters, rng.choice((4, 5, 6, LONGEST, LONGEST + 1)))
-        data, wanted = needle(pattern, fold), pattern[:LONGEST]
-        text = _text(rng, b"aAbB1", 4 * len(wanted))
+        patterns, letters = _sieved(rng, fold)
+        operand = PAYLOAD if fold is Fold.NONE else Folded(PAYLOAD, upper=fold is Fold.UPPER)
+        sieve = sieve_of([(Contains(operand, patterns), fold)])
+        if sieve is None:
+            continue
+        text = _text(rng, letters, rng.randrange(200)) + rng.choice((b"", patterns[0])) + _text(rng, letters, rng.randrange(200))
         folded = bytes(map(fold.apply, text))
-        for end in range(len(wanted) - 1, len(text) - 1):
-            move = data[text[end]] or data[256 + text[end - 1]]
-            for passed in range(1, move):
-                first = end + passed - len(wanted) + 1
-                assert folded[first : first + len(wanted)] != wanted, (pattern, fold, text, end, passed)
+        first = min((at for pattern in patterns if (at := folded.find(pattern)) >= 0), default=None)
+        if first is not None:
+            held += 1
+            found = sieve.may_hold(text)
+            assert found is not None, (patterns, fold, text)
+            assert found <= first, (patterns, fold, text)
+    assert held > 300
+
+
+def test_few_payloads_without_a_pattern_come_through_a_sieve() -> None:
+    rng = random.Random(6)
+    for count in (1, 10, 1_000, 10_000):
+        letters = b"abcdefghijklmnopqrstuvwxyz"
+        patterns = tuple(_text(rng, letters, rng.randint(8, 16)) for _ in range(count))
+        sieve = sieve_of([(Contains(PAYLOAD, patterns), Fold.NONE)])
+        assert sieve is not None
+        payloads = [_text(rng, letters + b" ", 512) for _ in range(200)]
+        assert sum(sieve.may_hold(payload) is not None for payload in payloads) < 40
+
+
+def test_what_a_sieve_cannot_tell_has_none() -> None:
+    short = Contains(PAYLOAD, (b"ab", b"a longer one"))
+    assert sieve_of([(short, Fold.NONE)]) is None
+    assert sieve_of([(Contains(PAYLOAD, (b"evil words",)), Fold.NONE), (StartsWith(PAYLOAD, b"evil words"), Fold.NONE)]) is None
+    assert sieve_of([(Matches(PAYLOAD, "evil.*words"), Fold.NONE)]) is None
+    assert sieve_of([(Matches(PAYLOAD, "(?i)evil words"), Fold.NONE)]) is not None
+
+
+def test_a_payload_of_blocks_that_nearly_pass_is_left_to_the_automaton() -> None:
+    """Each look finds the first bit set and the second not."""
+    pattern = b"abcd"
+    sieve = sieve_of([(Contains(PAYLOAD, (pattern,)), Fold.NONE)])
+    assert sieve is not None
+    rng = random.Random(7)
+    near: list[bytes] = []
+    while len(near) < 20:
+        block = rng.randbytes(sieve.block)
+        if sieve.has(block, 0) and not sieve.has(block, 1):
+            near.append(block)
+    with load(compile_program("sift", Contains(PAYLOAD, (pattern,)))) as program:
+        for count in (1, 7, 8, 9, 20):
+            filling = b"".join(near[:count]).ljust(700, b".")
+            assert program.run(udp(filling + pattern)) == 1
+            assert program.run(udp(filling)) == 0
