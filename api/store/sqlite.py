@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from api.store.address import HISTORY
 from api.store.model import (
     Change,
     Check,
@@ -30,14 +31,14 @@ from api.store.model import (
 )
 from api.store.schema import APPLICATION_ID, MIGRATIONS
 
-HISTORY = 1_000
-"""Revisions that can be watched from behind, where the address of the store does not say another number."""
 BUSY_SECONDS = 30.0
 """How long a writer waits for those of other processes."""
 _POLL_SECONDS = 0.05
 """How often a watch looks for commits of other processes; those of its own store wake it."""
 _BATCH = 100
 """Revisions that a watch reads at once."""
+
+_Groups = tuple[tuple[Event, ...], ...]
 
 
 class SqliteStore:
@@ -136,9 +137,7 @@ class SqliteStore:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _changes(
-        self, connection: sqlite3.Connection, prefix: str, after: int
-    ) -> tuple[tuple[tuple[Event, ...], ...], int, float | None, bool]:
+    def _changes(self, connection: sqlite3.Connection, prefix: str, after: int) -> tuple[_Groups, int, float | None, bool]:
         """The next changes after a revision, the revision up to which these are all, when the next key expires, whether there are more."""
         with _transaction(connection, "DEFERRED"):
             revision, compacted = connection.execute("SELECT revision, compacted FROM state").fetchone()
