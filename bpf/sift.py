@@ -2,7 +2,7 @@
 
 As Wu and Manber's search (1994) does, it asks for blocks of a few bytes that patterns have near their start. All patterns have `stride`
 such blocks, at every place, so it is enough to look at one block in `stride` bytes of the payload; where it is one of theirs, the
-automaton searches from there on. A set of blocks is two bitmaps, each asked for the bit of another hash (Bloom, 1970).
+automaton searches from there on. The set of their blocks is two tables, each with a cell for another hash (Bloom, 1970).
 
 The looks do not depend on each other, so that a processor takes several at a time: this is quicker than an automaton, each step of
 which waits for the one before, even where it looks at every byte."""
@@ -29,13 +29,13 @@ _WORD: Final = 8
 
 _HASHES: Final = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)
 """Odd factors; the product's high bits are the hash."""
-_BITS_A_BLOCK: Final = 32
-"""Of each bitmap, at least: less than one in a thousand other blocks has both bits."""
-_TRIES: Final = 8
-"""Blocks that have the first bit and not the second, after which the automaton takes over: a payload may be made of them."""
+_CELLS_A_BLOCK: Final = 32
+"""Of each table, as long as it is not too large: one in a thousand other blocks is found in both."""
 _SMALLEST: Final = 12
-"""Binary digits of the number of bits of a bitmap, at least, and at most: two of 512 bytes or 256 KiB."""
-_LARGEST: Final = 21
+_LARGEST: Final = 20
+"""Binary digits of the number of a table's cells, each a byte."""
+_TRIES: Final = 8
+"""Blocks that are in the first table and not in the second, after which the automaton takes over: a payload may be made of them."""
 
 _CASES: Final = 0x2020_2020_2020_2020
 """Set, it takes the case from letters (and more from other bytes, which does no harm: what is found is searched for again)."""
@@ -51,8 +51,9 @@ class Sieve:
     """Bytes from one look to the next."""
     caseless: bool
     digits: int
-    """A bitmap has 2 ** digits bits."""
-    bitmaps: bytes
+    """A table has 2 ** digits cells."""
+    tables: bytes
+    """Not 0 in the cells of the patterns' blocks."""
 
     def may_hold(self, data: bytes) -> int | None:
         """Before which place no pattern begins in `data`; None where it has none. The kernel's looks, but for the tries."""
@@ -62,9 +63,8 @@ class Sieve:
         return None
 
     def has(self, block: bytes, number: int) -> bool:
-        """Whether a bitmap has the block's bit."""
-        bit = _hash(block, number, self.digits, self.caseless)
-        return bool(self.bitmaps[number * (1 << self.digits) // 8 + bit // 8] >> bit % 8 & 1)
+        """Whether the block is in that table."""
+        return self.tables[(number << self.digits) + _hash(block, number, self.digits, self.caseless)] != 0
 
 
 def _hash(block: bytes, number: int, digits: int, caseless: bool) -> int:
@@ -78,8 +78,8 @@ def _hash(block: bytes, number: int, digits: int, caseless: bool) -> int:
 
 _TYPICAL: Final = 512
 """Bytes of a payload."""
-_LOOK_NS: Final = 1.6
-_PASS_NS: Final = 1_300
+_LOOK_NS: Final = 1.5
+_PASS_NS: Final = 1_300.0
 """Of the automaton over a typical payload, where few patterns are looked for."""
 _LETTERS: Final = 16
 """As many different bytes as a typical text would have, were they equally likely."""
@@ -97,29 +97,29 @@ def sieve_of(tests: Sequence[tuple[BytesTest, Fold]]) -> Sieve | None:
 
 def _sieve(patterns: Sequence[bytes], *, caseless: bool) -> Sieve | None:
     shortest = min(map(len, patterns))
-    made = [(_cost(patterns, shortest, block), block) for block in range(2, min(shortest, _WORD) + 1)]
-    cost, block = min(made, default=(float(_PASS_NS), 0))
+    cost, block = min(((_cost(patterns, shortest, block), block) for block in range(2, min(shortest, _WORD) + 1)), default=(_PASS_NS, 0))
     if cost > _PASS_NS * _GAIN:
         return None
     stride = min(shortest - block + 1, WINDOW // 2)
     blocks = {pattern[at : at + block] for pattern in patterns for at in range(stride)}
-    digits = max(_SMALLEST, (len(blocks) * _BITS_A_BLOCK).bit_length())
-    if digits > _LARGEST:
-        return None
-    size = (1 << digits) // 8
-    bitmaps = bytearray(size * len(_HASHES))
+    digits = _digits(len(blocks))
+    tables = bytearray(len(_HASHES) << digits)
     for each in blocks:
         for number in range(len(_HASHES)):
-            bit = _hash(each, number, digits, caseless)
-            bitmaps[number * size + bit // 8] |= 1 << bit % 8
-    return Sieve(block, stride, caseless, digits, bytes(bitmaps))
+            tables[(number << digits) + _hash(each, number, digits, caseless)] = 1
+    return Sieve(block, stride, caseless, digits, bytes(tables))
+
+
+def _digits(blocks: int) -> int:
+    return min(max(_SMALLEST, (blocks * _CELLS_A_BLOCK).bit_length()), _LARGEST)
 
 
 def _cost(patterns: Sequence[bytes], shortest: int, block: int) -> float:
     """Nanoseconds for a typical payload without a pattern, by blocks of so many bytes."""
     stride = shortest - block + 1
+    blocks = len(patterns) * stride
     looks = _TYPICAL / stride
-    chance = looks * (len(patterns) * stride / float(_LETTERS**block) + 1 / _BITS_A_BLOCK**2)
+    chance = looks * (blocks / float(_LETTERS**block) + (blocks / (1 << _digits(blocks))) ** 2)
     return looks * _LOOK_NS + min(chance, 1) * _PASS_NS
 
 
@@ -146,7 +146,7 @@ def sifted(
     it. The same where there is no sieve."""
     if wanted is None:
         return piece
-    place = tables.piece(wanted.bitmaps)
+    place = tables.piece(wanted.tables)
     offset, length = map(code.copy, piece)
     short = code.label()
     code.branch(Condition.LT, length, _SHORT, short)
@@ -228,15 +228,14 @@ def _window(wanted: Sieve, place: int) -> Function:
     code.clear(window, 0, WINDOW)
     code.place(whole)
     code.load_packet(code.load(8, state_at, _State.CONTEXT), start, At(window), size, stop)
-    tables, factor, cases = code.table(TABLE, place), code.copy(_HASHES[0]), code.copy(_CASES)
+    first, factor, cases = code.table(TABLE, place), code.copy(_HASHES[0]), code.copy(_CASES)
     at = code.value()
     confirmed = []
     for offset in _looks(wanted):
         maybe, resume = code.label(), code.label()
         word = _block(code, window, offset, wanted, cases)
         code.update(Alu.MUL, word, factor)
-        bit = _bit(code, word, tables, wanted, 0)
-        code.branch(Condition.NE, bit, 0, maybe)
+        code.branch(Condition.NE, _cell(code, word, first, wanted), 0, maybe)
         code.place(resume)
         confirmed.append((offset, maybe, resume))
         if offset + wanted.stride + wanted.block > WINDOW:
@@ -250,7 +249,8 @@ def _window(wanted: Sieve, place: int) -> Function:
         word = _block(code, window, offset, wanted, cases)
         code.update(Alu.MUL, word, code.copy(_HASHES[1]))
         code.set(at, offset)
-        code.branch(Condition.NE, _bit(code, word, tables, wanted, 1), 0, hit)
+        second = code.table(TABLE, place + (1 << wanted.digits))
+        code.branch(Condition.NE, _cell(code, word, second, wanted), 0, hit)
         tries = code.load(4, state_at, _State.TRIES)
         code.update(Alu.SUB, tries, 1)
         code.store(4, state_at, _State.TRIES, tries)
@@ -282,13 +282,7 @@ def _block(code: Function, window: Buffer, offset: int, wanted: Sieve, cases: Va
     return word
 
 
-def _bit(code: Function, product: Value, tables: Value, wanted: Sieve, number: int) -> Value:
-    """Not 0 where the hash's bit is set in the bitmap."""
-    bit = code.alu(Alu.RSH, product, 64 - wanted.digits)
-    cell = code.alu(Alu.RSH, product, 64 - wanted.digits + 3)
-    code.update(Alu.ADD, cell, tables)
-    held = code.load(1, cell, number * (1 << wanted.digits) // 8)
-    code.update(Alu.AND, bit, 7)
-    code.update(Alu.RSH, held, bit)
-    code.update(Alu.AND, held, 1)
-    return held
+def _cell(code: Function, product: Value, table: Value, wanted: Sieve) -> Value:
+    cell = code.alu(Alu.RSH, product, 64 - wanted.digits)
+    code.update(Alu.ADD, cell, table)
+    return code.load(1, cell)

@@ -151,7 +151,7 @@ def test_what_a_sieve_cannot_tell_has_none() -> None:
 
 
 def test_a_payload_of_blocks_that_nearly_pass_is_left_to_the_automaton() -> None:
-    """Each look finds the first bit set and the second not."""
+    """Each look finds the block in the first table and not in the second."""
     pattern = b"abcd"
     sieve = sieve_of([(Contains(PAYLOAD, (pattern,)), Fold.NONE)])
     assert sieve is not None
