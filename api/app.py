@@ -9,9 +9,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
+from api.access.door import Door
 from api.envelope import BASE, documented, refusal
 from api.errors import ApiError, Code, Problem, no_route
+from api.metrics import Requests
 from api.routes import BELOW_BASE, OUTSIDE
 from api.settings import Settings
 
@@ -38,7 +41,15 @@ def create_app(node: Node, settings: Settings | None = None) -> FastAPI:
         },
     )
     app.state.node = node
-    app.state.settings = settings or Settings()
+    app.state.settings = chosen = settings or Settings()
+    app.state.requests = requests = Requests()
+    app.add_middleware(Door, node=node, settings=chosen, requests=requests)
+    app.state.methods = [
+        (compile_path(BASE + route.path)[0], route.methods)
+        for router in BELOW_BASE
+        for route in router.routes
+        if isinstance(route, APIRoute)
+    ]
     for router in BELOW_BASE:
         app.include_router(router, prefix=BASE, responses=documented())
     for router in OUTSIDE:
@@ -77,7 +88,7 @@ async def _api_error(_: Request, error: Exception) -> Response:
     return refusal(error.status, error.problems, error.headers)
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     """What the framework refuses by itself."""
     assert isinstance(error, HTTPException)
     match error.status_code:
@@ -85,7 +96,10 @@ async def _http_error(_: Request, error: Exception) -> Response:
             found = no_route()
             return refusal(404, found.problems)
         case 405:
-            return refusal(405, (Problem(Code.METHOD, "the resource has no such method"),), error.headers)
+            # The framework names those of the first route that fits.
+            methods = {method for path, found in request.app.state.methods if path.fullmatch(request.url.path) for method in found}
+            allow = {"Allow": ", ".join(sorted(methods))} if methods else error.headers
+            return refusal(405, (Problem(Code.METHOD, "the resource has no such method"),), allow)
         case status:
             code = Code.BAD_REQUEST if status < 500 else Code.INTERNAL
             return refusal(status, (Problem(code, str(error.detail)),), error.headers)

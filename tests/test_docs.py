@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from firewall.cli.parser import build_parser
-from firewall.cli.reference import PAGES
+from firewall.cli.reference import PAGES, walk
 from rules_dsl import CODES, check_policy
 from rules_dsl.fields import FIELDS
 
@@ -64,11 +65,12 @@ def test_commands_shown_are_understood(path: Path) -> None:
                         build_parser().parse_args(words[1:])
 
 
-@pytest.mark.parametrize("command", next(action.choices or () for action in build_parser()._actions if action.dest == "command"))
-def test_examples_of_the_help_are_understood(command: str) -> None:
-    (commands,) = (action for action in build_parser()._actions if action.dest == "command")
-    assert isinstance(commands.choices, dict)
-    for line in commands.choices[command].epilog.splitlines()[1:]:
+(COMMANDS,) = (action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
+
+
+@pytest.mark.parametrize("command", [command for _, command in walk(COMMANDS)], ids=[name for name, _ in walk(COMMANDS)])
+def test_examples_of_the_help_are_understood(command: argparse.ArgumentParser) -> None:
+    for line in (command.epilog or "").splitlines()[1:]:
         words = [word for word in shlex.split(line, comments=True) if word != "sudo"]
         assert words[0] == "mantlet"
         build_parser().parse_args(words[1:])

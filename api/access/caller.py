@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated, Final
 
 from fastapi import Depends, Path, Request, Security
 from fastapi.security import HTTPBearer
 
+from api.documents import OPERATOR, Scope
 from api.errors import forbidden, no_route, unauthenticated
 
-OPERATOR: Final = "-"
-"""What stands for a tenant's id in what belongs to the operator."""
-
-
-class Scope(StrEnum):
-    """What a token may do; each scope may do what those before it may."""
-
-    READ = "read"
-    WRITE = "write"
-    ADMIN = "admin"
-
-    def reaches(self, other: Scope) -> bool:
-        order = tuple(Scope)
-        return order.index(self) >= order.index(other)
+SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "admin")
+"""Each may do what those before it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +49,8 @@ class _Needs:
             raise unauthenticated()
         if self._operator and not caller.is_operator:
             raise no_route()
-        if not caller.scope.reaches(self._scope):
-            raise forbidden(f"this token may {caller.scope}; the request needs a token that may {self._scope}")
+        if SCOPES.index(caller.scope) < SCOPES.index(self._scope):
+            raise forbidden(f"this token may {caller.scope}; the request needs one that may {self._scope}")
         return caller
 
 
@@ -81,11 +69,11 @@ class _OfNode(_Needs):
         return self.check(request)
 
 
-Reader = Annotated[Caller, Depends(_OfAccount(Scope.READ))]
+Reader = Annotated[Caller, Depends(_OfAccount("read"))]
 """May see what the account of the path has."""
-Writer = Annotated[Caller, Depends(_OfAccount(Scope.WRITE))]
+Writer = Annotated[Caller, Depends(_OfAccount("write"))]
 """May change it."""
-Admin = Annotated[Caller, Depends(_OfAccount(Scope.ADMIN))]
+Admin = Annotated[Caller, Depends(_OfAccount("admin"))]
 """May also see who changed what."""
-Operator = Annotated[Caller, Depends(_OfNode(Scope.READ, operator=True))]
+Operator = Annotated[Caller, Depends(_OfNode("read", operator=True))]
 """May see the whole node; to anyone else there is no such route."""

@@ -23,7 +23,18 @@ class Commands:
 
     def add(self, name: str, run: Run, summary: str, description: str, *examples: str) -> argparse.ArgumentParser:
         """A command: its one-line summary, what it does, and example calls with what they do (`CALL  # WHAT`)."""
-        parser = self._subparsers.add_parser(
+        parser = self._parser(name, summary, description, examples)
+        parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        parser.set_defaults(run=run)
+        return parser
+
+    def group(self, name: str, summary: str, description: str, *examples: str) -> Commands:
+        """A command that has commands of its own, which are added to what is returned."""
+        parser = self._parser(name, summary, description, examples)
+        return Commands(parser.add_subparsers(title="commands", metavar="COMMAND", dest=f"{name}_command", required=True))
+
+    def _parser(self, name: str, summary: str, description: str, examples: tuple[str, ...]) -> argparse.ArgumentParser:
+        return self._subparsers.add_parser(
             name,
             help=summary,
             description=description,
@@ -31,9 +42,6 @@ class Commands:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        parser.set_defaults(run=run)
-        return parser
 
 
 def add_format(parser: argparse.ArgumentParser, *choices: str) -> None:

@@ -15,6 +15,8 @@ from firewall.cli.replaying import register as add_replaying
 
 GROUPS = (add_language, add_compiling, add_replaying, add_enforcing, add_host, add_benchmarks)
 """In the order of the help."""
+FURTHER = "mantlet.commands"
+"""The entry points of packages that add commands: each a function like those of GROUPS."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,4 +33,6 @@ def build_parser() -> argparse.ArgumentParser:
     commands = Commands(parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True))
     for add in GROUPS:
         add(commands)
+    for point in sorted(importlib.metadata.entry_points(group=FURTHER), key=lambda point: point.name):
+        point.load()(commands)
     return parser

@@ -15,6 +15,8 @@ from rules_dsl.protocols import IP_PROTOCOLS
 if TYPE_CHECKING:
     from rules_dsl.codes import Code
 
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 HEADER_NAMES = {
     Header.IP: "IP header",
     Header.IPV4: "IPv4 header",
@@ -229,8 +231,12 @@ def cli_page() -> str:
         *(f"| [`{choice.dest}`](#{choice.dest}) | {_cell(choice.help or '')} |" for choice in commands._choices_actions),
         "",
     ]
-    for name, command in commands.choices.items():
+    for name, command in walk(commands):
         lines += [f"## {name}", "", "```", usage_of(name, command), "```", "", command.description or "", ""]
+        if _group_of(command):
+            if command.epilog:
+                lines += ["```", *(line.strip() for line in command.epilog.splitlines()[1:]), "```", ""]
+            continue
         lines += ["| argument | meaning |", "| --- | --- |"]
         for action in command._actions:
             if action.help != argparse.SUPPRESS and not isinstance(action, argparse._HelpAction):
@@ -239,6 +245,18 @@ def cli_page() -> str:
         if command.epilog:
             lines += ["```", *(line.strip() for line in command.epilog.splitlines()[1:]), "```", ""]
     return "\n".join(lines)
+
+
+def walk(commands: Commands, above: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command with its whole name; after one that has commands of its own, those."""
+    for name, command in commands.choices.items():
+        yield above + name, command
+        for group in _group_of(command):
+            yield from walk(group, f"{above}{name} ")
+
+
+def _group_of(command: argparse.ArgumentParser) -> list[Commands]:
+    return [action for action in command._actions if isinstance(action, argparse._SubParsersAction)]
 
 
 def usage_of(name: str, command: argparse.ArgumentParser) -> str:
@@ -253,6 +271,8 @@ def usage_of(name: str, command: argparse.ArgumentParser) -> str:
 
 def _spelling(action: argparse.Action) -> str:
     choices = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else None
+    if isinstance(action, argparse._SubParsersAction):
+        return f"{choices} ..."
     value = action.metavar if isinstance(action.metavar, str) else choices or action.dest.upper()
     if not action.option_strings:
         return f"{value}..." if action.nargs in ("+", "*") else value
