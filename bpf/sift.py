@@ -144,9 +144,9 @@ def sifted(
 ) -> tuple[Value, Value]:
     """Of a run of the packet's bytes (offset and length), the rest from where a pattern may begin; go to `nowhere` where there is none in
     it. The same where there is no sieve."""
-    if wanted is None:
+    place = None if wanted is None else tables.sieve(wanted.tables)
+    if wanted is None or place is None:
         return piece
-    place = tables.piece(wanted.tables)
     offset, length = map(code.copy, piece)
     short = code.label()
     code.branch(Condition.LT, length, _SHORT, short)

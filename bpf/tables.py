@@ -25,6 +25,10 @@ LARGEST: Final = 1 << 27
 """Bytes of tables that a program may have; the kernel takes less than 512 MiB."""
 
 
+MOST_SIEVES: Final = 16
+"""Of a program: each has two of its functions (MOST_FUNCTIONS)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """Where an automaton begins."""
@@ -51,6 +55,7 @@ class Tables:
     """Collects a program's constant data; equal pieces are kept once."""
 
     data: bytearray = field(default_factory=bytearray)
+    _sieves: int = 0
     _known: dict[bytes, int] = field(default_factory=dict)
     _runs: dict[Hashable, Run] = field(default_factory=dict)
 
@@ -81,8 +86,11 @@ class Tables:
         halves = (half for pair in rows for bound in pair for half in (bound >> 64, bound & 0xFFFF_FFFF_FFFF_FFFF))
         return self._piece(array("Q", halves).tobytes()), count
 
-    def piece(self, data: bytes) -> int:
-        """Offset of those bytes. They may be longer than ROW_REACH, and then are read at places which the code bounds."""
+    def sieve(self, data: bytes) -> int | None:
+        """Offset of a sieve's cells; None where there are MOST_SIEVES others."""
+        if data not in self._known and self._sieves == MOST_SIEVES:
+            return None
+        self._sieves += data not in self._known
         return self._piece(data)
 
     @property
