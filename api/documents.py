@@ -260,6 +260,11 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
+def operation_id() -> str:
+    """As `new_id`; ids of later operations are greater."""
+    return f"{microseconds():014x}{secrets.token_hex(9)}"
+
+
 def microseconds() -> int:
     """Since 1970."""
     return time.time_ns() // 1_000

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from api.bodies import ItemBody, ItemReference, ListBody, ListUpdateBody
 from api.changes import Change, Documents, over_quota
-from api.documents import OPERATOR, Item, Items, List, Operation, microseconds, new_id, now, timestamp
+from api.documents import OPERATOR, Item, Items, List, Operation, microseconds, new_id, now, operation_id, timestamp
 from api.errors import ApiError, Code, Problem, bad_request, not_found
 
 OPERATORS_NAMES: Final = "managed."
@@ -161,7 +161,7 @@ def _with_items(documents: Documents, list_id: str, items: Iterable[Item], actio
     time = now()
     changed = replace(before, num_items=len(held), modified_on=time)
     written = _written(documents.with_list(changed, Items(held)), action, before, changed)
-    return replace(written, operation=Operation(new_id(), "completed", time))
+    return replace(written, operation=Operation(operation_id(), "completed", time))
 
 
 def _written(documents: Documents, action: str, before: List, after: List) -> Change:
