@@ -14,7 +14,7 @@ from bpf.image import FunctionKind
 from bpf.ir import At, Buffer, Function, FunctionName, Label, Routine, Value
 from bpf.isa import Alu, Condition, Helper
 from bpf.search import SEEK_NAME
-from bpf.slices import SLICE_BITS, SLICE_SHIFT, give_number, pack_slice, take_slice
+from bpf.slices import give_number, offset_of, pack_slice, take_slice
 from bpf.tables import Tables
 
 LONGEST: Final = 255
@@ -183,8 +183,7 @@ def search_name(tables: Tables) -> tuple[Function, ...]:
     read, refused = code.label(), code.label()
     code.store(8, state, _Run.CONTEXT, context)
     for member, packed in ((_Run.POSITION, place), (_Run.MESSAGE, message)):
-        offset = code.alu(Alu.RSH, packed, SLICE_SHIFT)
-        code.update(Alu.AND, offset, (1 << SLICE_BITS) - 1)
+        offset = offset_of(code, packed)
         code.store(4, state, member, offset)
     skip = code.alu(Alu.RSH, place, 16)
     code.update(Alu.AND, skip, 0xFFFF)

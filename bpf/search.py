@@ -15,7 +15,7 @@ from bpf.image import FunctionKind
 from bpf.ir import At, Buffer, Function, FunctionName, Label, Source, Value
 from bpf.isa import Alu, Condition, Helper
 from bpf.regex_automaton import matching
-from bpf.slices import SLICE_BITS, SLICE_SHIFT, pack_slice
+from bpf.slices import SLICE_BITS, offset_of, pack_slice
 from bpf.tables import Run, Tables
 
 WINDOW: Final = 128
@@ -63,9 +63,7 @@ def search(tables: Tables) -> tuple[Function, ...]:
     state = code.buffer(_State.SIZE)
     refused = code.label()
     code.store(8, state, _State.CONTEXT, context)
-    position = code.alu(Alu.RSH, piece, SLICE_SHIFT)
-    code.update(Alu.AND, position, (1 << SLICE_BITS) - 1)
-    code.store(4, state, _State.POSITION, position)
+    code.store(4, state, _State.POSITION, offset_of(code, piece))
     code.store(4, state, _State.LEFT, piece)
     code.store(4, state, _State.STATE, start)
     code.store(4, state, _State.CLASSES, classes)

@@ -20,7 +20,7 @@ from bpf.image import FunctionKind
 from bpf.ir import At, Buffer, Function, FunctionName, Label, Routine, Value
 from bpf.isa import Alu, Condition, Helper
 from bpf.pattern_set import BytesTest, texts_anywhere
-from bpf.slices import SLICE_BITS, SLICE_SHIFT, pack_slice
+from bpf.slices import SLICE_BITS, offset_of, pack_slice
 from bpf.tables import TABLE, Tables
 
 WINDOW: Final = 192
@@ -155,9 +155,7 @@ def sifted(
     code.branch(Condition.EQ, rest, 0, nowhere)
     code.set(length, rest)
     code.update(Alu.AND, length, 0xFFFF_FFFF, 32)
-    code.set(offset, rest)
-    code.update(Alu.RSH, offset, SLICE_SHIFT)
-    code.update(Alu.AND, offset, (1 << SLICE_BITS) - 1)
+    code.set(offset, offset_of(code, rest))
     code.place(short)
     return offset, length
 
@@ -172,8 +170,7 @@ def _sift(tables: Tables, wanted: Sieve, place: int) -> tuple[Function, ...]:
     context, packed, *_ = code.parameters
     state, nowhere, begin = code.buffer(_State.SIZE), code.label(), code.label()
     code.store(8, state, _State.CONTEXT, context)
-    first = code.alu(Alu.RSH, packed, SLICE_SHIFT)
-    code.update(Alu.AND, first, (1 << SLICE_BITS) - 1)
+    first = offset_of(code, packed)
     code.store(4, state, _State.AT, first)
     length = code.alu(Alu.AND, packed, (1 << SLICE_BITS) - 1)
     code.update(Alu.ADD, first, length)
@@ -185,8 +182,7 @@ def _sift(tables: Tables, wanted: Sieve, place: int) -> tuple[Function, ...]:
     code.helper(Helper.LOOP, length, FunctionName(f"{name}_window"), At(state), 0)
     code.branch(Condition.EQ, code.load(4, state, _State.FOUND), 0, nowhere)
     start = code.load(4, state, _State.AT)
-    least = code.alu(Alu.RSH, packed, SLICE_SHIFT)
-    code.update(Alu.AND, least, (1 << SLICE_BITS) - 1)
+    least = offset_of(code, packed)
     code.update(Alu.ADD, least, wanted.stride - 1)
     code.branch(Condition.GE, start, least, begin)
     code.set(start, least)

@@ -18,12 +18,17 @@ PRESENT_NUMBER: Final = 1 << 40
 """Beside a number in the low 32 bits: there is one."""
 
 
+def offset_of(code: Function, packed: Value) -> Value:
+    """Where the slice begins."""
+    offset = code.alu(Alu.RSH, packed, SLICE_SHIFT)
+    code.update(Alu.AND, offset, (1 << SLICE_BITS) - 1)
+    return offset
+
+
 def take_slice(code: Function, packed: Value, absent: Label) -> tuple[Value, Value]:
     """Offset and length of a slice; go to `absent` where there is none."""
     code.branch(Condition.EQ, packed, 0, absent)
-    offset = code.alu(Alu.RSH, packed, SLICE_SHIFT)
-    code.update(Alu.AND, offset, (1 << SLICE_BITS) - 1)
-    return offset, code.alu(Alu.AND, packed, 0xFFFF_FFFF, 32)
+    return offset_of(code, packed), code.alu(Alu.AND, packed, 0xFFFF_FFFF, 32)
 
 
 def take_bounds(code: Function, packed: Value, absent: Label) -> tuple[Value, Value]:

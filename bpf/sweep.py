@@ -14,7 +14,7 @@ from bpf.isa import Alu, Condition, Helper
 from bpf.lower_facts import Work
 from bpf.search import load_window
 from bpf.set_automaton import AT_ENTRY, DONE, FIRST_CLASS, MARK
-from bpf.slices import SLICE_BITS, SLICE_SHIFT
+from bpf.slices import SLICE_BITS, offset_of
 from bpf.tables import TABLE, Tables
 
 SWEEP: Final = "sweep"
@@ -92,9 +92,7 @@ def sweep(tables: Tables) -> tuple[Function, ...]:
     state = code.buffer(Sweep.SIZE)
     code.store(8, state, Sweep.CONTEXT, context)
     code.store(8, state, Sweep.RECORD, record)
-    position = code.alu(Alu.RSH, piece, SLICE_SHIFT)
-    code.update(Alu.AND, position, (1 << SLICE_BITS) - 1)
-    code.store(4, state, Sweep.POSITION, position)
+    code.store(4, state, Sweep.POSITION, offset_of(code, piece))
     code.store(4, state, Sweep.LEFT, piece)
     code.store(4, state, Sweep.STATE, code.alu(Alu.RSH, run, 32))
     code.store(4, state, Sweep.CLASSES, run)

@@ -12,7 +12,7 @@ from bpf.image import FunctionKind
 from bpf.ir import At, Function, FunctionName
 from bpf.isa import Alu, Condition, Helper
 from bpf.set_automaton import FIRST_CLASS
-from bpf.slices import SLICE_BITS, SLICE_SHIFT
+from bpf.slices import offset_of
 from bpf.sweep import Sweep, tell_at_end, tell_pending
 from bpf.tables import Tables
 
@@ -47,8 +47,7 @@ def copy_name(tables: Tables, text: int) -> tuple[Function, ...]:
     code.store(8, state, _Copy.CONTEXT, context)
     code.store(8, state, _Copy.RECORD, record)
     for member, packed in ((_Copy.POSITION, name), (_Copy.MESSAGE, message)):
-        offset = code.alu(Alu.RSH, packed, SLICE_SHIFT)
-        code.update(Alu.AND, offset, (1 << SLICE_BITS) - 1)
+        offset = offset_of(code, packed)
         code.store(4, state, member, offset)
     code.store(4, state, _Copy.AT, 0)
     code.helper(Helper.LOOP, STEPS, FunctionName("copy_name_step"), At(state), 0)
