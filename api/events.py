@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -31,6 +31,7 @@ class Events:
         self._events: deque[Event] = deque(maxlen=KEPT)
         self._changed = threading.Condition()
         self._number = 0
+        self._tally: Counter[tuple[str, str]] = Counter()
 
     @property
     def last(self) -> int:
@@ -40,8 +41,14 @@ class Events:
     def record(self, tenant: str, kind: str, **details: Any) -> None:
         with self._changed:
             self._number += 1
+            self._tally[tenant, kind] += 1
             self._events.append(Event(self._number, now(), tenant, kind, details))
             self._changed.notify_all()
+
+    def tally(self) -> Mapping[tuple[str, str], int]:
+        """How many there were of each tenant and kind."""
+        with self._changed:
+            return dict(self._tally)
 
     def after(self, number: int, tenant: str | None = None, wait_seconds: float = 0.0) -> tuple[Event, ...]:
         """Events with greater numbers, of one tenant or of all; waits for some to come."""
