@@ -6,6 +6,7 @@ Linux gives each thread its own network namespace: one thread lives inside, and 
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, ParamSpec, Self, TypeVar
 
+from firewall import nft
 from firewall.pins import Pins
 from rules_dsl.policy import LONGEST_INTERFACE_NAME
 
@@ -25,7 +27,10 @@ CLONE_NEWNET: Final = 0x40000000
 TUNSETIFF: Final = 0x400454CA
 IFF_TUN, IFF_TAP, IFF_NO_PI = 0x0001, 0x0002, 0x1000
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFHWADDR = 0x8913, 0x8914, 0x8924
-SIOCSIFMTU: Final = 0x8922
+SIOCSIFMTU, SIOCSIFNAME = 0x8922, 0x8923
+LOOPBACK: Final = 1
+"""Its index in every namespace."""
+RTM_DELLINK, NLM_F_REQUEST, NLM_F_ACK = 17, 0x1, 0x4
 IFF_UP: Final = 0x1
 ARPHRD_ETHER: Final = 1
 
@@ -64,6 +69,12 @@ class Namespace:
         """As `tap`, without a link layer: one write is one IP packet."""
         return self.call(_interface, name, IFF_TUN, None, mtu)
 
+    def clear(self) -> None:
+        """All is as it was when the namespace was made, but for settings below /proc/sys: for one that is used again, by a process that
+        may not make another. Raises OSError, nft.NftError."""
+        self.call(_clear)
+        Pins.of(self.inode).clear()
+
     def close(self) -> None:
         """Leaves the namespace. Its pins are removed."""
         if self._file < 0:
@@ -96,6 +107,28 @@ def _leave_for_new() -> tuple[int, int]:
         os.close(file)
         raise NamespaceError(f"no interface of it can be set up: {error.strerror} (needs root, or CAP_NET_ADMIN)") from error
     return file, inode
+
+
+def _clear() -> None:
+    nft.run("flush ruleset")
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as link:
+        for index, _ in socket.if_nameindex():
+            if index != LOOPBACK:
+                header = struct.pack("=IHHII", 32, RTM_DELLINK, NLM_F_REQUEST | NLM_F_ACK, index, 0)
+                link.send(header + struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, 0))
+                number = -struct.unpack_from("=i", link.recv(8192), 16)[0]
+                if number not in (0, errno.ENODEV):
+                    raise OSError(number, os.strerror(number))
+    if (name := socket.if_indextoname(LOOPBACK)) != "lo":
+        rename(name, "lo")
+        set_up("lo")
+
+
+def rename(old: str, new: str) -> None:
+    """Renames an interface of the calling thread's namespace, which is then down."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("=16sH14x", old.encode(), 0))
+        fcntl.ioctl(control, SIOCSIFNAME, struct.pack("=16s16s8x", old.encode(), new.encode()))
 
 
 def set_up(name: str) -> None:

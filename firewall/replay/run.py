@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, assert_never
 
 from firewall.capture import CaptureError, Frame, read
+from firewall.namespace import Namespace
 from firewall.plan import Node, enforceable
 from firewall.replay.arrival import Arrival, arrival_of
 from firewall.replay.link import NotIp
@@ -49,6 +50,8 @@ class Options:
     """The node in whose place packets are judged (`cf.colo.name`, `cf.colo.region`)."""
     mark: int = 0
     """The mark that every packet carries (`meta.mark`)."""
+    namespace: Callable[[], AbstractContextManager[Namespace]] = Namespace
+    """Gives the kernel engine its network namespace, empty."""
 
 
 DEFAULTS = Options()
@@ -166,7 +169,7 @@ def _kernel(policy: Policy, source: Path | Sequence[Frame], options: Options) ->
     from firewall.replay.kernel_engine import KernelEngine, compiled  # noqa: PLC0415 (needs what the reference does not)
 
     vlan_interfaces = _vlan_interfaces(source) if _tests_vlan(policy) else {}
-    return KernelEngine(policy, compiled(policy, options.node, vlan_interfaces), options.mark)
+    return KernelEngine(policy, compiled(policy, options.node, vlan_interfaces), options.mark, namespace=options.namespace)
 
 
 def _reference(policy: Policy, options: Options) -> AbstractContextManager[Engine]:

@@ -10,15 +10,13 @@ import errno
 import fcntl
 import os
 import re
-import socket
-import struct
 from hashlib import blake2s
 from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from firewall.namespace import Namespace, NamespaceError
+from firewall.namespace import Namespace, NamespaceError, rename
 from rules_dsl.policy import LONGEST_INTERFACE_NAME
 
 SENTINEL: Final = "mantlet~end"
@@ -80,7 +78,7 @@ class Taps(dict[str, int]):
 
     def __missing__(self, name: str) -> int:
         if name == "lo":
-            self._namespace.call(_rename, "lo", "mantlet~lo")
+            self._namespace.call(rename, "lo", "mantlet~lo")
         try:
             tap = self._namespace.tap(name, mac=MAC)
         except NamespaceError as error:
@@ -112,10 +110,3 @@ def _silence() -> None:
             # Without IPv6 in the kernel there is nothing to set; where /proc/sys is read-only the kernel's own defaults serve.
             if setting.exists() and os.access(setting, os.W_OK):
                 setting.write_text(str(value))
-
-
-def _rename(old: str, new: str) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
-        flags = struct.pack("=16sH14x", old.encode(), 0)
-        fcntl.ioctl(control, 0x8914, flags)  # SIOCSIFFLAGS: down
-        fcntl.ioctl(control, 0x8923, struct.pack("=16s16s8x", old.encode(), new.encode()))  # SIOCSIFNAME

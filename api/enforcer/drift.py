@@ -1,0 +1,125 @@
+"""Drift: whether what stands in the kernel for a tenant is still what was put there.
+
+A fingerprint covers all by which the tenant's packets meet its rules: the table's and the base chain's state, the look-ups and claims
+that lead to the tenant, its chains with their rules in order, its sets with their elements, and its pins. It leaves out handles,
+counters' values, and elements that packets add."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2s
+from typing import Final
+
+from firewall import dispatch, netlink
+from firewall.generation import TABLE, prefix_of
+from firewall.kernel import Enforced, Kernel
+from firewall.netlink import Netlink, attribute, attributes, string, table_of, text_of
+from firewall.pins import Pins
+
+_RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS, _RULE_USERDATA = 1, 2, 4, 7
+_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY = 1, 3, 4, 5
+_SET_TABLE, _SET_NAME, _SET_FLAGS, _SET_KEY_LENGTH, _SET_DATA_TYPE = 1, 2, 3, 5, 6
+_FILLED_BY_PACKETS: Final = 0x10 | 0x20
+"""NFT_SET_TIMEOUT, NFT_SET_EVAL."""
+_VALUES: Final = frozenset({"counter", "quota", "last"})
+"""Expressions whose contents change with packets."""
+
+
+def fingerprint(kernel: Netlink, entry: Enforced) -> bytes:
+    """Of what stands for the tenant in nf_tables. Raises NetlinkError."""
+    digest = blake2s(digest_size=16)
+    for part in _parts(kernel, entry):
+        digest.update(struct.pack("=I", len(part)) + part)
+    return digest.digest()
+
+
+def _parts(kernel: Netlink, entry: Enforced) -> Iterator[bytes]:
+    prefix = prefix_of(entry.tenant, entry.revision) + "."
+    hooks = {claim.hook for claim in entry.claims}
+    kinds = {claim.kind.value for claim in entry.claims}
+    bases = {dispatch.base_chain(hook) for hook in hooks}
+    yield from sorted(repr(claim).encode() for claim in entry.claims)
+    for table in kernel.listing(netlink.GETTABLE):
+        if text_of(table[1]) == TABLE:
+            yield table.get(2, b"")  # flags: whether it is dormant
+    for chain in kernel.listing(netlink.GETCHAIN):
+        name = text_of(chain[_CHAIN_NAME])
+        if text_of(chain[_CHAIN_TABLE]) == TABLE and (name in bases or name == entry.tenant or name.startswith(prefix)):
+            yield b"chain " + name.encode() + chain.get(_CHAIN_HOOK, b"") + chain.get(_CHAIN_POLICY, b"")
+    for rule in kernel.listing(netlink.GETRULE, string(_RULE_TABLE, TABLE)):
+        name = text_of(rule[_RULE_CHAIN])
+        in_base = name in bases and netlink.comment_of(rule.get(_RULE_USERDATA, b"")) in kinds
+        if in_base or name == entry.tenant or name.startswith(prefix):
+            yield b"rule " + name.encode()
+            yield from _expressions(rule.get(_RULE_EXPRESSIONS, b""))
+    for found in kernel.listing(netlink.GETSET, string(_SET_TABLE, TABLE)):
+        name = text_of(found[_SET_NAME])
+        if not name.startswith(prefix):
+            continue
+        flags = struct.unpack(">I", found.get(_SET_FLAGS, bytes(4)))[0]
+        yield b"set " + name.encode() + b"".join(found.get(each, b"") for each in (_SET_FLAGS, _SET_KEY_LENGTH, _SET_DATA_TYPE))
+        if not flags & _FILLED_BY_PACKETS:
+            yield from sorted(_elements(kernel, name))
+
+
+def _expressions(body: bytes) -> Iterator[bytes]:
+    for _, expression in attributes(body):
+        name = text_of(table_of(expression)[1])
+        yield name.encode() if name in _VALUES else expression
+
+
+def _elements(kernel: Netlink, name: str) -> Iterator[bytes]:
+    for part in kernel.listing(netlink.GETSETELEM, string(1, TABLE), string(2, name)):
+        for _, element in attributes(part.get(3, b"")):
+            parts = table_of(element)
+            # Key, data, flags, and the end of a range (NFTA_SET_ELEM_KEY, _DATA, _FLAGS, _KEY_END).
+            yield b"".join(attribute(kind, parts[kind]) for kind in (1, 2, 3, 10) if kind in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Installed:
+    fingerprint: bytes
+    revision: int
+    pins: frozenset[str]
+
+
+class Fingerprints:
+    """Of the tenants that this process has installed. For one thread at a time, the one that may change the kernel."""
+
+    def __init__(self) -> None:
+        self._installed: dict[str, _Installed] = {}
+        self._seen_whole: int | None = None
+        """The number of the last transaction when all of them were found whole."""
+
+    def take(self, kernel: Kernel, tenant: str) -> None:
+        """Of a tenant that has just been installed. Raises NetlinkError."""
+        entry = kernel.enforced()[tenant]
+        with Netlink() as link:
+            self._installed[tenant] = _Installed(fingerprint(link, entry), entry.revision, _pins(tenant, entry.revision))
+
+    def forget(self, tenant: str) -> None:
+        self._installed.pop(tenant, None)
+
+    def drifted(self, kernel: Kernel) -> tuple[str, ...]:
+        """The tenants whose state is not what was installed, by name. Raises NetlinkError."""
+        unpinned = {tenant for tenant, each in self._installed.items() if _pins(tenant, each.revision) != each.pins}
+        with Netlink() as link:
+            last = link.transaction()
+            if last == self._seen_whole:
+                return tuple(sorted(unpinned))
+            standing = kernel.enforced()
+            changed = {
+                tenant
+                for tenant, installed in self._installed.items()
+                if tenant not in standing or fingerprint(link, standing[tenant]) != installed.fingerprint
+            }
+            if not changed and link.transaction() == last:
+                self._seen_whole = last
+        return tuple(sorted(unpinned | changed))
+
+
+def _pins(tenant: str, revision: int) -> frozenset[str]:
+    folder = Pins.here().folder(tenant, revision)
+    return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
