@@ -18,7 +18,7 @@ from bpf import load
 from bpf.evaluate import Evaluator, Member, compile_evaluators
 from bpf.program import Program, shared_maps
 from rules_dsl import parse_expression
-from rules_dsl.expression import And, CompareBytes, Contains, FieldValue, Order
+from rules_dsl.expression import And, CompareBytes, Contains, FieldValue, Folded, Order
 from rules_dsl.fields import FIELDS, PROTOCOLS
 from rules_dsl.packet import Packet, Place
 from rules_dsl.reference import holds, values_of
@@ -135,6 +135,33 @@ def compare(count: int, seed: int) -> int:
 
 def test_the_evaluator_finds_what_the_reference_finds() -> None:
     assert compare(150_000, seed=11) > 5
+
+
+def plain_members(rng: random.Random, packets: Sequence[Packet], name: str, count: int) -> list[Member]:
+    """Rules for texts of four bytes and more, in their own case or in either: such as a sieve can be made for."""
+    operand = FieldValue(FIELDS[name])
+    values = [value for one in packets for value in values_of(operand, one) if isinstance(value, bytes) and len(value) >= 20]
+    members = []
+    for number in range(count):
+        value = rng.choice(values)
+        at = rng.randrange(len(value) - 4)
+        text = value[at : at + rng.choice((4, 6, 12, 40))]
+        text = text if len(text) >= 4 and rng.random() < 0.5 else rng.randbytes(1) + text + rng.randbytes(4)
+        test = Contains(Folded(operand, upper=False), (text.lower(),)) if rng.random() < 0.3 else Contains(operand, (text,))
+        members.append(Member(f"r{number}", test, rng.random() < 0.5))
+    return members
+
+
+@pytest.mark.parametrize("name", ["payload", "udp.payload", "tcp.payload"])
+def test_texts_behind_a_sieve_are_found(name: str) -> None:
+    rng = random.Random(name)
+    ended: set[int | None] = set()
+    for _ in range(6):
+        packets = packets_of(rng, 300)
+        differing, found = differences(plain_members(rng, packets, name, rng.choice((2, 20, 300))), packets)
+        assert not differing, f"{len(differing)} differences\n" + "\n".join(differing[:3])
+        ended |= found
+    assert len(ended) > 5
 
 
 @pytest.mark.long
