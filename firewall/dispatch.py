@@ -1,8 +1,11 @@
 """Dispatch: from what a tenant protects to its chain, in the table's base chains and their verdict maps.
 
 For each hook H that a tenant asks for: a base chain `H.base`, verdict maps `H.v4`, `H.v6`, `H.if` and `H.mark`, and the chain
-`H.all` for the tenant that protects everything; the base chain asks those of them that hold something. An element (or the rule in
-`H.all`) jumps to the tenant's chain, named as the tenant. The first claim that fits wins, in the order v4, v6, if, mark, all."""
+`H.all` for the tenant that protects everything; the base chain asks those maps that hold something. An element jumps to the tenant's
+chain, named as the tenant. The first claim that fits wins, in the order v4, v6, if, mark, all.
+
+The rule in `H.all` is there to be remembered when somebody empties the base chain, which jumps to that tenant itself: a chain between
+them would cost every packet its time."""
 
 from __future__ import annotations
 
@@ -77,8 +80,8 @@ class Dispatched:
 
     claim: Claim
     tenant: str
-    handle: int | None
-    """Of the rule in `H.all`; None for an element."""
+    rules: tuple[tuple[str, int], ...] = ()
+    """Chain and handle of the rules that are the claim, in `H.all` and `H.base`; none for an element."""
 
 
 def _range(first: _Address, last: _Address) -> str:
@@ -98,9 +101,10 @@ def map_name(hook: Hook, kind: Kind) -> str:
     return f"{hook.value}.{kind.value}"
 
 
-def base_nft(hook: Hook, kinds: Collection[Kind]) -> str:
+def base_nft(hook: Hook, kinds: Collection[Kind], everything: str | None) -> str:
     """The base chain of a hook with its maps, as nft commands. What stands already stays; the base chain's rules are made anew: a
-    look-up for each of `kinds` and no other, since a look-up costs its time in an empty map too. Each has its kind as comment."""
+    look-up for each of `kinds` and no other, since a look-up costs its time in an empty map too, and a jump to the tenant that claims
+    `everything`. Each has its kind as comment."""
     interface = "oifname" if hook is Hook.OUTPUT else "iifname"  # an outgoing packet has come by no interface
     selectors = {Kind.V4: "ip daddr", Kind.V6: "ip6 daddr", Kind.INTERFACE: interface, Kind.MARK: "meta mark"}
     chain = base_chain(hook)
@@ -112,9 +116,10 @@ def base_nft(hook: Hook, kinds: Collection[Kind]) -> str:
     lines.append(f"add chain inet {TABLE} {chain} {{ type filter hook {hook.value} priority {PRIORITY}; policy accept; }}")
     lines.append(f"flush chain inet {TABLE} {chain}")
     for kind in Kind:
-        if kind in kinds:
-            look_up = f"{selectors[kind]} vmap @" if kind in selectors else "jump "
-            lines.append(f'add rule inet {TABLE} {chain} {look_up}{map_name(hook, kind)} comment "{kind.value}"')
+        if kind in kinds and kind in selectors:
+            lines.append(f'add rule inet {TABLE} {chain} {selectors[kind]} vmap @{map_name(hook, kind)} comment "{kind.value}"')
+    if everything is not None:
+        lines.append(f'add rule inet {TABLE} {chain} jump {everything} comment "{Kind.ALL.value}"')
     return "\n".join(lines) + "\n"
 
 
@@ -151,7 +156,7 @@ def claims(hook: Hook, protect: Protect) -> frozenset[Claim]:
 
 
 def standing(kernel: Netlink, chains: Iterable[str]) -> Iterator[Dispatched]:
-    """What the maps dispatch now, at the hooks whose base is among these chains of our table. Where somebody else has taken the
+    """What is dispatched now, at the hooks whose base is among these chains of our table. Where somebody else has taken the
     base chain or its look-ups away, no packet comes there."""
     present = set(chains)
     for hook in Hook:
@@ -159,15 +164,16 @@ def standing(kernel: Netlink, chains: Iterable[str]) -> Iterator[Dispatched]:
             continue
         for kind in _TYPES:
             yield from _mapped(kernel, hook, kind)
+        base = tuple((base_chain(hook), rule.handle) for rule in kernel.rules(TABLE, base_chain(hook)) if rule.comment == Kind.ALL.value)
         for rule in kernel.rules(TABLE, map_name(hook, Kind.ALL)):
             for target in rule.targets:
-                yield Dispatched(Claim(hook, Kind.ALL), target, rule.handle)
+                yield Dispatched(Claim(hook, Kind.ALL), target, ((map_name(hook, Kind.ALL), rule.handle), *base))
 
 
 def _mapped(kernel: Netlink, hook: Hook, kind: Kind) -> Iterator[Dispatched]:
     listed = kernel.elements(TABLE, map_name(hook, kind))
     if kind not in _KEY_BYTES:
-        yield from (Dispatched(Claim(hook, kind, entry.key, entry.key), entry.target, None) for entry in listed if entry.target)
+        yield from (Dispatched(Claim(hook, kind, entry.key, entry.key), entry.target) for entry in listed if entry.target)
         return
     size = _KEY_BYTES[kind]
     ordered = sorted(listed, key=lambda entry: (entry.key, not entry.interval_end))
@@ -175,22 +181,27 @@ def _mapped(kernel: Netlink, hook: Hook, kind: Kind) -> Iterator[Dispatched]:
         if entry.interval_end or entry.target is None:
             continue
         behind = int.from_bytes(ordered[at + 1].key, "big") if at + 1 < len(ordered) else 1 << (8 * size)
-        yield Dispatched(Claim(hook, kind, entry.key, (behind - 1).to_bytes(size, "big")), entry.target, None)
+        yield Dispatched(Claim(hook, kind, entry.key, (behind - 1).to_bytes(size, "big")), entry.target)
+
+
+def tenant_of_all(present: Iterable[Dispatched]) -> str | None:
+    """Who claims everything, of what stands at one hook."""
+    return next((entry.tenant for entry in present if entry.claim.kind is Kind.ALL), None)
 
 
 def change(tenant: str, present: Iterable[Dispatched], wanted: frozenset[Claim]) -> Iterator[Message]:
     """The messages that make `wanted` the tenant's claims: what went goes, what is new comes, the rest is not touched."""
     own = {entry.claim: entry for entry in present if entry.tenant == tenant}
     for claim in sorted(own.keys() - wanted, key=_order):
-        handle = own[claim].handle
-        if handle is None:
-            yield from netlink.delete_elements(TABLE, map_name(claim.hook, claim.kind), _elements(claim, tenant))
+        if claim.kind is Kind.ALL:
+            yield from (netlink.delete_rule(TABLE, chain, handle) for chain, handle in own[claim].rules)
         else:
-            yield netlink.delete_rule(TABLE, map_name(claim.hook, claim.kind), handle)
+            yield from netlink.delete_elements(TABLE, map_name(claim.hook, claim.kind), _elements(claim, tenant))
     for claim in sorted(wanted - own.keys(), key=_order):
         name = map_name(claim.hook, claim.kind)
         if claim.kind is Kind.ALL:
             yield netlink.add_rule(TABLE, name, [netlink.immediate(Verdict(tenant))], comment=tenant)
+            yield netlink.add_rule(TABLE, base_chain(claim.hook), [netlink.immediate(Verdict(tenant))], comment=claim.kind.value)
         else:
             yield from netlink.add_elements(TABLE, name, _elements(claim, tenant))
 

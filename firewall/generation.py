@@ -32,8 +32,9 @@ def counter_name(tenant: str, rule_name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BpfMatch:
-    """One rule that nft's text cannot say: `[match bpf PIN] goto|jump TARGET`, appended to `chain`. Without a target the packet goes on
-    whatever the program answers; without a program every packet takes the target."""
+    """One rule that nft's text cannot say: `[match bpf PIN] goto|jump TARGET`. It is appended to `chain`, or, with a `place`, puts its
+    program into a rule that nft's text has there, before the verdict. Without a target the packet goes on whatever the program
+    answers; without a program every packet takes the target."""
 
     program: ProgramImage | None
     """Its name is the pin's file name: matches that share a program give the same image."""
@@ -44,6 +45,8 @@ class BpfMatch:
     rule_name: str
     comment: str
     """What stands in the kernel's rule as its comment (at most 127 bytes; longer ones are cut)."""
+    place: int | None = None
+    """Which rule of the chain has the native part, from 0. It tests no anonymous set: the kernel binds such a set to one rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Generation:
     prefix: str
     """`TENANT.rREVISION`."""
     entry: str
-    """The chain in which the tenant's packets start."""
+    """The chain in which the tenant's packets start; with `entry6` those of IPv4."""
     hook: Hook
     protect: Protect
     nft: str
@@ -74,6 +77,8 @@ class Generation:
     bulk: tuple[BulkElements, ...] = ()
     counters: Mapping[str, str] = field(default_factory=dict)
     """Counter name -> rule name."""
+    entry6: str | None = None
+    """The chain in which the tenant's IPv6 packets start, where it is another."""
 
     @property
     def programs(self) -> Mapping[str, ProgramImage]:

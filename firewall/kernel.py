@@ -169,7 +169,7 @@ class Kernel:
         messages = [
             netlink.add_chain(TABLE, tenant),
             netlink.flush_rules(TABLE, tenant),
-            netlink.add_rule(TABLE, tenant, [netlink.immediate(Verdict(generation.entry, goto=True))], told),
+            *_ways(generation, told),
             *dispatch.change(tenant, present, dispatch.claims(generation.hook, generation.protect)),
         ]
         self._transact(generation, messages)
@@ -198,6 +198,9 @@ class Kernel:
             for name, image in generation.programs.items():
                 with load(image, shared) as program:
                     program.pin(folder / name)
+        native = {
+            chain: self._netlink.rules(TABLE, chain) for chain in {match.chain for match in generation.matches if match.place is not None}
+        }
         messages = []
         for match in generation.matches:
             expressions = []
@@ -205,7 +208,13 @@ class Kernel:
                 expressions.append(netlink.match_bpf(str(folder / match.program.name)))
             if match.target is not None:
                 expressions.append(netlink.immediate(Verdict(match.target, match.goto)))
-            messages.append(netlink.add_rule(TABLE, match.chain, expressions, match.comment, what=f'rule "{match.rule_name}"'))
+            what = f'rule "{match.rule_name}"'
+            if match.place is None:
+                messages.append(netlink.add_rule(TABLE, match.chain, expressions, match.comment, what))
+            else:
+                standing = native[match.chain][match.place]
+                expressions = [*standing.expressions[:-1], *expressions]
+                messages.append(netlink.replace_rule(TABLE, match.chain, standing.handle, expressions, match.comment, what))
         for bulk in generation.bulk:
             elements = [part for first, last in bulk.ranges for part in netlink.interval(first, last, bulk.key_bytes)]
             messages += netlink.add_elements(TABLE, bulk.set_name, elements)
@@ -221,19 +230,20 @@ class Kernel:
         """The base chain of the hook looks up what the generation will claim, besides what it looks up already."""
         hook = generation.hook
         wanted = {claim.kind for claim in dispatch.claims(hook, generation.protect)}
-        standing = dispatch.standing(self._netlink, self._netlink.chains(TABLE))
-        wanted |= {entry.claim.kind for entry in standing if entry.claim.hook is hook}
+        present = [entry for entry in dispatch.standing(self._netlink, self._netlink.chains(TABLE)) if entry.claim.hook is hook]
+        wanted |= {entry.claim.kind for entry in present}
         if wanted - dispatch.base_kinds(self._netlink, hook):
-            nft.run(dispatch.base_nft(hook, wanted))
+            nft.run(dispatch.base_nft(hook, wanted, dispatch.tenant_of_all(present)))
 
     def _mend_bases(self, dispatched: Iterable[Dispatched]) -> None:
         """The base chains look up what holds a claim (also where somebody else emptied them), and nothing else."""
-        used: dict[Hook, set[Kind]] = {}
+        used: dict[Hook, list[Dispatched]] = {}
         for entry in dispatched:
-            used.setdefault(entry.claim.hook, set()).add(entry.claim.kind)
-        for hook, kinds in used.items():
+            used.setdefault(entry.claim.hook, []).append(entry)
+        for hook, entries in used.items():
+            kinds = {entry.claim.kind for entry in entries}
             if dispatch.base_kinds(self._netlink, hook) != kinds:
-                nft.run(dispatch.base_nft(hook, kinds))
+                nft.run(dispatch.base_nft(hook, kinds, dispatch.tenant_of_all(entries)))
 
     def _transact(self, generation: Generation, messages: list[Message]) -> None:
         try:
@@ -301,6 +311,15 @@ class Kernel:
                 self._pins.remove(tenant, revision)
                 gone.append(str(self._pins.folder(tenant, revision)))
         return tuple(gone)
+
+
+def _ways(generation: Generation, comment: str) -> Iterator[Message]:
+    """The rules of the tenant's chain."""
+    tenant = generation.tenant
+    if generation.entry6 is not None:
+        six = [*netlink.family_is(netlink.NFPROTO_IPV6), netlink.immediate(Verdict(generation.entry6, goto=True))]
+        yield netlink.add_rule(TABLE, tenant, six, comment)
+    yield netlink.add_rule(TABLE, tenant, [netlink.immediate(Verdict(generation.entry, goto=True))], comment)
 
 
 def _stray(name: str, live: set[str]) -> bool:

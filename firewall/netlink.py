@@ -19,6 +19,7 @@ from typing import Final, Self
 INET: Final = 1
 """NFPROTO_INET."""
 NFPROTO_IPV4: Final = 2
+NFPROTO_IPV6: Final = 10
 SUBSYSTEM: Final = 10
 """NFNL_SUBSYS_NFTABLES."""
 
@@ -30,12 +31,13 @@ NEWCHAIN, GETCHAIN, DELCHAIN = 3, 4, 5
 NEWRULE, GETRULE, DELRULE = 6, 7, 8
 NEWSET, GETSET, DELSET = 9, 10, 11
 NEWSETELEM, GETSETELEM, DELSETELEM = 12, 13, 14
+GETGEN = 16
 GETOBJ, DELOBJ = 19, 20
 
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 F_REQUEST, F_ACK, F_DUMP_INTR, F_CAPPED, F_ACK_TLVS = 0x1, 0x4, 0x10, 0x100, 0x200
-F_DUMP, F_CREATE, F_EXCL, F_APPEND = 0x300, 0x400, 0x200, 0x800
+F_DUMP, F_CREATE, F_EXCL, F_APPEND, F_REPLACE = 0x300, 0x400, 0x200, 0x800, 0x100
 
 NLA_TYPE_MASK = 0x3FFF
 """The rest of an attribute's type is NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
@@ -49,6 +51,9 @@ SO_SNDBUFFORCE: Final = 32
 
 VERDICT_REGISTER = 0
 JUMP, GOTO = -3, -4
+REGISTER_1 = 1
+META_NFPROTO = 15
+"""NFT_META_NFPROTO."""
 SET_ANONYMOUS = 0x1
 ELEMENT_INTERVAL_END = 0x1
 OBJECT_COUNTER = 1
@@ -145,6 +150,14 @@ def immediate(verdict: Verdict) -> bytes:
     return expression("immediate", number(1, VERDICT_REGISTER) + nest(2, verdict_data(verdict)))
 
 
+def family_is(family: int) -> tuple[bytes, bytes]:
+    """The expressions `meta nfproto FAMILY`: NFTA_META {DREG, KEY} and NFTA_CMP {SREG, OP (0: equal), DATA {VALUE}}."""
+    return (
+        expression("meta", number(1, REGISTER_1) + number(2, META_NFPROTO)),
+        expression("cmp", number(1, REGISTER_1) + number(2, 0) + nest(3, attribute(1, bytes((family,))))),
+    )
+
+
 def expression(name: str, data: bytes) -> bytes:
     return nest(1, string(1, name), nest(2, data))
 
@@ -198,6 +211,14 @@ def add_rule(table: str, chain: str, expressions: Sequence[bytes], comment: str 
     if comment:
         payload += attribute(7, comment_data(comment))
     return Message(NEWRULE, F_CREATE | F_APPEND, payload, what or f"add a rule to chain {chain}")
+
+
+def replace_rule(table: str, chain: str, handle: int, expressions: Sequence[bytes], comment: str = "", what: str = "") -> Message:
+    """Puts a rule in the place of another. It may not look up an anonymous set of the other's."""
+    payload = string(1, table) + string(2, chain) + attribute(3, struct.pack(">Q", handle)) + nest(4, *expressions)
+    if comment:
+        payload += attribute(7, comment_data(comment))
+    return Message(NEWRULE, F_REPLACE, payload, what or f"replace rule {handle} of chain {chain}")
 
 
 def flush_rules(table: str, chain: str) -> Message:
@@ -272,6 +293,8 @@ class ListedRule:
     """Chains that it jumps or goes to by its own verdict (not through a map)."""
     pins: tuple[str, ...]
     """Paths of the programs that its `match bpf` were loaded from."""
+    expressions: tuple[bytes, ...]
+    """As `add_rule` takes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +417,22 @@ class Netlink:
                 return code == 0
         return False
 
+    def transaction(self) -> int:
+        """The number of the last transaction in this network namespace, whoever made it: 32 bits, then it starts anew."""
+        self._sequence += 1
+        self._send(_pack(SUBSYSTEM << 8 | GETGEN, F_REQUEST, self._sequence))
+        while True:
+            for kind, _, sequence, body in _unpack(self._socket.recv(1 << 17)):
+                if sequence == self._sequence:
+                    if kind == NLMSG_ERROR:
+                        raise NetlinkError(-struct.unpack_from("=i", body)[0], "ask for the last transaction")
+                    return int(struct.unpack(">I", table_of(body[4:])[1])[0])
+
+    def listing(self, kind: int, *within: bytes) -> Iterator[dict[int, bytes]]:
+        """The attributes of every entry of a listing (GETTABLE, GETCHAIN, GETRULE, GETSET, GETSETELEM) of what `within` says."""
+        for reply in self._dump(kind, b"".join(within)):
+            yield table_of(reply.payload)
+
     def has_table(self, table: str) -> bool:
         return any(text_of(table_of(reply.payload).get(1, b"")) == table for reply in self._dump(GETTABLE, b""))
 
@@ -464,7 +503,9 @@ def _counter(entry: dict[int, bytes]) -> Counter:
 def _rule(entry: dict[int, bytes]) -> ListedRule:
     targets = []
     pins = []
+    expressions = []
     for _, body in attributes(entry.get(4, b"")):
+        expressions.append(nest(1, body))
         parts = table_of(body)
         data = table_of(parts.get(2, b""))
         match text_of(parts[1]):
@@ -474,7 +515,7 @@ def _rule(entry: dict[int, bytes]) -> ListedRule:
             case "match" if text_of(data.get(1, b"")) == "bpf":
                 pins.append(text_of(data.get(3, b"")[XT_BPF_PATH_OFFSET:]))
     handle = struct.unpack(">Q", entry[3])[0]
-    return ListedRule(text_of(entry[2]), handle, comment_of(entry.get(7, b"")), tuple(targets), tuple(pins))
+    return ListedRule(text_of(entry[2]), handle, comment_of(entry.get(7, b"")), tuple(targets), tuple(pins), tuple(expressions))
 
 
 def _element(parts: dict[int, bytes]) -> ListedElement:

@@ -1,15 +1,18 @@
 """A plan as a generation: nft text for all that nftables says, and the rules that carry eBPF programs.
 
-Chains of a generation, all under its prefix: `entry` tells the IP versions apart; one chain for each class of packets holds the
-stages in order; `ruleN` is the end of rule N (counter, log, verdict); `ruleN.CLASS...` are the steps of a rule that is more than
-one line of matches. Where one program evaluates the payload rules, `CLASS.evaluate` runs it, for packets that the gate in the class's
-chain lets there; `CLASS.hit` has the stages behind for packets of which a payload rule holds, `CLASS.rest` for all others; `CLASS.hit.N`
-and `PROGRAM...` ask which rule it was."""
+Chains of a generation, all under its prefix: one chain for each class of packets holds the stages in order; `ruleN` is the end of rule
+N (counter, log, verdict); `ruleN.CLASS...` are the steps of a rule that is more than one line of matches. Where one program evaluates
+the payload rules, `CLASS.hit` has the stages behind for packets of which a payload rule holds; the class's chain goes on with the others,
+or, where the gate before the program is several lines, `CLASS.evaluate` has the program and `CLASS.rest` the others. `PROGRAM...` ask
+which rule it was.
+
+A class's chain jumps to `pPHASE.CLASS` for each phase before the last. An `allow` in it returns, and comes back behind that jump: a goto
+leaves nothing to return to. So the ways to such an end are gotos alone."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from math import ceil
@@ -54,6 +57,25 @@ def render(plan: Plan, revision: int, *, observe: int | None = None) -> Generati
     return _Renderer(plan, revision, observe).generation()
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A rule of a chain: nft's text of its matches and more, then a program, then where it goes."""
+
+    native: str
+    comment: str
+    program: ProgramImage | None = None
+    target: str | None = None
+    goto: bool = True
+    rule_name: str = ""
+
+    @property
+    def text(self) -> str:
+        """Without the program."""
+        verdict = "" if self.target is None else f"{'goto' if self.goto else 'jump'} {self.target}"
+        comment = f'comment "{safe_comment(self.comment)}"' if self.comment else ""
+        return " ".join(word for word in (self.native, verdict, comment) if word)
+
+
 @dataclass(slots=True)
 class _Renderer:
     plan: Plan
@@ -61,32 +83,34 @@ class _Renderer:
     observe: int | None
     declarations: list[str] = field(default_factory=list)
     """Counters, sets and maps, which rules refer to."""
-    chains: dict[str, list[str]] = field(default_factory=dict)
-    """nft rules by chain; all chains are declared before the first rule."""
-    matches: list[BpfMatch] = field(default_factory=list)
+    chains: dict[str, list[_Line]] = field(default_factory=dict)
+    """Rules by chain; all chains are declared before the first rule."""
     bulk: list[BulkElements] = field(default_factory=list)
     counters: dict[str, str] = field(default_factory=dict)
-    sets: dict[tuple[Notation, Ranges], str] = field(default_factory=dict)
+    sets: dict[tuple[str, Ranges, tuple[str, ...]], str] = field(default_factory=dict)
     maps: dict[object, str] = field(default_factory=dict)
     cases: dict[str, int] = field(default_factory=dict)
     """How many stages a rule has had in a class: each has its own chains."""
     programs: dict[Expression, ProgramImage] = field(default_factory=dict)
-    evaluators: tuple[Evaluator, ...] = ()
+    evaluators: dict[int, tuple[Evaluator, ...]] = field(default_factory=dict)
+    """By phase."""
     numbers: dict[int, int] = field(default_factory=dict)
-    """By the index of an evaluated rule: its number among them."""
+    """By the index of an evaluated rule: its number among those of its phase."""
     searches: dict[tuple[str, tuple[int, ...]], str] = field(default_factory=dict)
     """By evaluator and its members that a packet of a run may be ended by: the chain that finds out by which."""
 
     def __post_init__(self) -> None:
         policy = self.plan.policy
-        self.numbers = {each.index: number for number, each in enumerate(self.plan.evaluated)}
-        rules = [(policy.rules[each.index], each.predicate) for each in self.plan.evaluated]
-        members = [Member(rule.name, predicate, rule.ends) for rule, predicate in rules]
-        try:
-            self.evaluators = compile_evaluators("payload", members, source=policy.source)
-        except LoweringError as error:
-            rule = next(rule for rule, predicate in rules if error.test in ex.tests_of(predicate))
-            raise _too_large(rule, error) from error
+        for phase, evaluated in groupby(self.plan.evaluated, lambda each: policy.rules[each.index].phase):
+            rules = [(each.index, policy.rules[each.index], each.predicate) for each in evaluated]
+            self.numbers |= {index: number for number, (index, _, _) in enumerate(rules)}
+            members = [Member(rule.name, predicate, rule.ends) for _, rule, predicate in rules]
+            name = "payload" if phase == policy.last_phase else f"p{phase}_payload"
+            try:
+                self.evaluators[phase] = compile_evaluators(name, members, source=policy.source)
+            except LoweringError as error:
+                rule = next(rule for _, rule, predicate in rules if error.test in ex.tests_of(predicate))
+                raise _too_large(rule, error) from error
 
     @property
     def prefix(self) -> str:
@@ -94,17 +118,22 @@ class _Renderer:
 
     def generation(self) -> Generation:
         policy = self.plan.policy
-        entry = self.chain("entry")
-        self.default()
-        self.classes(entry)
-        lines = [
-            *(f"add chain inet {TABLE} {name}" for name in self.chains),
-            *self.declarations,
-            *(f"add rule inet {TABLE} {name} {rule}" for name, rules in self.chains.items() for rule in rules),
-        ]
+        entry, entry6 = self.chain(PacketClass.IP4.value), self.chain(PacketClass.IP6.value)
+        self.classes()
+        rules: list[str] = []
+        matches: list[BpfMatch] = []
+        for name, lines in self.chains.items():
+            is_native = any(line.native for line in lines)
+            for place, line in enumerate(lines):
+                if is_native:
+                    rules.append(f"add rule inet {TABLE} {name} {line.text}")
+                if not is_native or line.program is not None:
+                    where = place if is_native else None
+                    matches.append(BpfMatch(line.program, name, line.target, line.goto, line.rule_name, line.comment, where))
+        declared = [*(f"add chain inet {TABLE} {name}" for name in self.chains), *self.declarations]
         return Generation(
-            policy.tenant, self.revision, self.prefix, entry, policy.hook, policy.protect, "\n".join(lines) + "\n",
-            tuple(self.matches), tuple(self.bulk), self.counters,
+            policy.tenant, self.revision, self.prefix, entry, policy.hook, policy.protect, "\n".join([*declared, *rules]) + "\n",
+            tuple(matches), tuple(self.bulk), self.counters, entry6,
         )  # fmt: skip
 
     def chain(self, suffix: str) -> str:
@@ -118,83 +147,115 @@ class _Renderer:
         return self.chain(suffix)
 
     def add(self, chain: str, *words: str, comment: str = "") -> None:
-        text = " ".join(word for word in words if word)
-        self.chains[chain].append(f'{text} comment "{safe_comment(comment)}"' if comment else text)
+        self.chains[chain].append(_Line(" ".join(word for word in words if word), comment))
 
     # -- classes of packets
 
-    def classes(self, entry: str) -> None:
-        ip4, ip6 = self.chain(PacketClass.IP4.value), self.chain(PacketClass.IP6.value)
-        self.add(entry, "meta nfproto ipv6", f"goto {ip6}")  # one comparison; a verdict map costs ten times that
-        self.add(entry, f"goto {ip4}")
-        for usual, packets, match, comment in _TURNINGS:
-            if self.plan.stages_of(packets) != self.plan.stages_of(usual):
-                self.add(self.chain(usual.value), match, f"goto {self.chain(packets.value)}", comment=comment)
+    def classes(self) -> None:
+        for usual, packets, match, comment in self.turnings():
+            self.add(self.chain(usual.value), match, f"goto {self.chain(packets.value)}", comment=comment)
         for packets in PacketClass:
             name = f"{self.prefix}.{packets.value}"
-            if name in self.chains:
-                stages = self.plan.stages_of(packets)
-                first = next((place for place, stage in enumerate(stages) if self.is_evaluated(stage)), len(stages))
-                for stage in stages[:first]:
-                    self.stage(name, stage, packets)
-                if first < len(stages):
-                    self.evaluation(name, stages[first:], packets)
+            if name not in self.chains:
+                continue
+            behind: tuple[Stage, ...] = ()
+            for phase, members in groupby(self.plan.stages_of(packets), lambda stage: stage.phase):
+                if phase == self.plan.policy.last_phase:
+                    behind = tuple(members)
                 else:
-                    self.add(name, f"goto {self.chain('default')}")
+                    chain = self.new_chain(f"p{phase}.{packets.value}")
+                    self.add(name, f"jump {chain}")
+                    self.stages(chain, tuple(members), packets, [])
+            self.stages(name, behind, packets, self.default())
+
+    def turnings(self) -> Iterator[tuple[PacketClass, PacketClass, str, str]]:
+        """From a chain of packets to that of a special class: the match, and why. A later fragment behind AH is odd, one that states
+        another extension header behind it is a later fragment: hence the order."""
+        stages = {each.packets: each.stages for each in self.plan.classes}
+        with_later = {
+            packets: stages[packets] != stages[later] and not (not stages[later] and all(map(_wants_content, stages[packets])))
+            for packets, later in ((PacketClass.IP4, PacketClass.IP4_LATER), (PacketClass.IP6, PacketClass.IP6_LATER))
+        }
+        told = "later fragments have no transport header"
+        if with_later[PacketClass.IP4]:
+            yield PacketClass.IP4, PacketClass.IP4_LATER, "@nh,48,16 & 0x1fff != 0x0", told
+        is_odd = stages[PacketClass.IP6] != stages[PacketClass.IP6_ODD]
+        if is_odd:
+            yield PacketClass.IP6, PacketClass.IP6_ODD, "meta l4proto 51", "nft ends its walk at AH: eBPF finds the transport header"
+        if with_later[PacketClass.IP6]:
+            yield PacketClass.IP6, PacketClass.IP6_LATER, "frag frag-off 1-8191", told
+        if is_odd:
+            first = "" if with_later[PacketClass.IP6] else "frag frag-off 0 "
+            headers = f"{first}frag nexthdr {{ 0, 43, 44, 51, 60 }}"
+            yield PacketClass.IP6, PacketClass.IP6_ODD, headers, "headers behind a fragment header: eBPF walks them"
+
+    def stages(self, chain: str, stages: Sequence[Stage], packets: PacketClass, last: Sequence[_Line]) -> None:
+        """The stages of a phase, and the lines behind them."""
+        first = next((place for place, stage in enumerate(stages) if self.is_evaluated(stage)), len(stages))
+        for stage in stages[:first]:
+            self.stage(chain, stage, packets)
+        if first < len(stages):
+            self.evaluation(chain, stages[first:], packets, last)
+        else:
+            self.chains[chain] += last
 
     # -- rules that one program evaluates
 
     def is_evaluated(self, stage: Stage) -> TypeGuard[RuleStage]:
         return has_payload(stage) and stage.index in self.numbers
 
-    def evaluation(self, chain: str, stages: Sequence[Stage], packets: PacketClass) -> None:
+    def evaluation(self, chain: str, stages: Sequence[Stage], packets: PacketClass, last: Sequence[_Line]) -> None:
         """The stages from the first that is evaluated on, twice: for packets of which an evaluated rule holds, and for all others."""
         deep = [stage for stage in stages if self.is_evaluated(stage)]
-        rest, hit = self.new_chain(f"{packets.value}.rest"), self.new_chain(f"{packets.value}.hit")
-        evaluate = self.evaluate(packets, hit, rest)
-        for conjunction in gate(deep):
-            self.add(chain, self.texts(conjunction), f"goto {evaluate}", comment="what payload rules may concern")
-        self.add(chain, f"goto {rest}")
+        evaluators = self.evaluators[deep[0].phase]
+        suffix = chain.removeprefix(self.prefix + ".")
+        hit, rest = self.new_chain(f"{suffix}.hit"), chain
+        found = gate(deep)
+        native = self.texts_beside_program(found[0]) if len(found) == len(evaluators) == 1 else None
+        if native is not None:
+            self.ask(chain, evaluators[0].image, hit, native=native, comment=few(evaluators[0].names))
+        else:
+            rest = self.new_chain(f"{suffix}.rest")
+            evaluate = self.evaluate(f"{suffix}.evaluate", evaluators, hit, rest)
+            for conjunction in found:
+                self.add(chain, self.texts(conjunction), f"goto {evaluate}", comment="what payload rules may concern")
+            self.add(chain, f"goto {rest}")
         run: list[RuleStage] = []
         for stage in stages:
             if self.is_evaluated(stage):
                 run.append(stage)
-                native = tuple(term for term in stage.terms if term.payload is None)
-                if native:
-                    self.stage(rest, replace(stage, terms=native), packets)
+                plain = tuple(term for term in stage.terms if term.payload is None)
+                if plain:
+                    self.stage(rest, replace(stage, terms=plain), packets)
                 continue
-            self.asked(hit, run)
+            self.asked(hit, evaluators, run)
             run = []
             self.stage(rest, stage, packets)
             self.stage(hit, stage, packets)
-        self.asked(hit, run)
-        for last in (rest, hit):
-            self.add(last, f"goto {self.chain('default')}")
+        self.asked(hit, evaluators, run)
+        self.chains[rest] += last
+        self.chains[hit] += last
 
-    def evaluate(self, packets: PacketClass, hit: str, rest: str) -> str:
+    def evaluate(self, name: str, evaluators: Sequence[Evaluator], hit: str, rest: str) -> str:
         """A chain that runs the evaluators: on to `hit` where one of them has found something, else to `rest`."""
-        here = self.new_chain(f"{packets.value}.evaluate")
-        for place, evaluator in enumerate(self.evaluators):
+        here = self.new_chain(name)
+        for place, evaluator in enumerate(evaluators):
             following = hit
-            if place < len(self.evaluators) - 1:
-                following = self.new_chain(f"{packets.value}.evaluate{place + 1}")
-                for other in self.evaluators[place + 1 :]:
+            if place < len(evaluators) - 1:
+                following = self.new_chain(f"{name}{place + 1}")
+                for other in evaluators[place + 1 :]:
                     self.ask(following, other.image, None, comment=few(other.names))
                 self.ask(following, None, hit)
             self.ask(here, evaluator.image, following, comment=few(evaluator.names))
         self.ask(here, None, rest)
         return here
 
-    def asked(self, chain: str, run: Sequence[RuleStage]) -> None:
+    def asked(self, chain: str, evaluators: Sequence[Evaluator], run: Sequence[RuleStage]) -> None:
         """A run of evaluated stages, for packets of which some evaluated rule holds."""
-        if not run:
-            return
-        here = self.new_chain(f"{chain.removeprefix(self.prefix + '.')}.{run[0].index}")
-        self.add(chain, f"jump {here}", comment=few([stage.rule.name for stage in run]))
-        firsts = [evaluator.first for evaluator in self.evaluators]
+        firsts = [evaluator.first for evaluator in evaluators]
         for place, members in groupby(run, lambda stage: bisect_right(firsts, self.numbers[stage.index]) - 1):
-            evaluator = self.evaluators[place]
-            self.asked_of(here, evaluator, {self.numbers[stage.index] - evaluator.first: stage for stage in members})
+            evaluator = evaluators[place]
+            self.asked_of(chain, evaluator, {self.numbers[stage.index] - evaluator.first: stage for stage in members})
 
     def asked_of(self, chain: str, evaluator: Evaluator, numbered: Mapping[int, RuleStage]) -> None:
         for number, stage in numbered.items():
@@ -231,8 +292,10 @@ class _Renderer:
         self.ask(here, None, self.search(name, evaluator, others, shift, width))
         return here
 
-    def ask(self, chain: str, program: ProgramImage | None, target: str | None, *, goto: bool = True, comment: str = "") -> None:
-        self.matches.append(BpfMatch(program, chain, target, goto, comment, comment))
+    def ask(
+        self, chain: str, program: ProgramImage | None, target: str | None, *, native: str = "", goto: bool = True, comment: str = ""
+    ) -> None:
+        self.chains[chain].append(_Line(native, comment, program, target, goto, comment))
 
     def stage(self, chain: str, stage: Stage, packets: PacketClass) -> None:
         match stage:
@@ -252,7 +315,10 @@ class _Renderer:
         end = self.end(stage.index, stage.rule)
         base = f"rule{stage.index}.{packets.value}"
         base += self.case(base)
-        if stage.rule.ends or len(stage.terms) == 1:
+        if self.plan.policy.goes_on(stage.rule):
+            for term in stage.terms:
+                self.straight(chain, stage, term, end)
+        elif stage.rule.ends or len(stage.terms) == 1:
             for number, term in enumerate(stage.terms):
                 self.term(chain, stage, term, end, f"{base}.{number}")
         else:
@@ -266,18 +332,36 @@ class _Renderer:
 
     def term(self, chain: str, stage: RuleStage, term: Term, end: str, name: str) -> None:
         """Packets of the term go from `chain` to `end`; others come back to it."""
-        native = self.texts(term.matches)
         if term.is_plain:
-            self.add(chain, native, self.verdict_of(stage, end), comment=stage.rule.name)
-            return
-        step = self.new_chain(name)
-        self.add(chain, native, f"jump {step}", comment=stage.rule.name)
-        for absent in term.absent:
-            self.add(step, self.texts(absent), "return")
-        if term.payload is None:
-            self.add(step, f"goto {end}")
-        else:
-            self.payload(step, stage, term.payload, end)
+            self.add(chain, self.texts(term.matches), self.verdict_of(stage, end), comment=stage.rule.name)
+        elif not self.inline(chain, stage, term, end):
+            step = self.new_chain(name)
+            self.add(chain, self.texts(term.matches), f"jump {step}", comment=stage.rule.name)
+            for absent in term.absent:
+                self.add(step, self.texts(absent), "return")
+            if term.payload is None:
+                self.add(step, f"goto {end}")
+            else:
+                self.match(step, term.payload, end, stage.rule)
+
+    def straight(self, chain: str, stage: RuleStage, term: Term, end: str) -> None:
+        """As `term`, without a jump."""
+        if term.is_plain:
+            self.add(chain, self.texts(term.matches), f"goto {end}", comment=stage.rule.name)
+        elif not self.inline(chain, stage, term, end):
+            native = self.texts_beside_program(term.beside)
+            assert native is not None, "names of interfaces can be named sets"
+            assert term.judged is not None
+            self.match(chain, term.judged, end, stage.rule, native=native)
+
+    def inline(self, chain: str, stage: RuleStage, term: Term, end: str) -> bool:
+        """The term as one rule, where that can be."""
+        if term.payload is None or term.absent:
+            return False
+        native = self.texts_beside_program(term.matches)
+        if native is not None:
+            self.match(chain, term.payload, end, stage.rule, native=native, goto=stage.rule.ends)
+        return native is not None
 
     def verdict_of(self, stage: RuleStage, end: str) -> str:
         return f"goto {end}" if stage.rule.ends else f"jump {end}"
@@ -307,17 +391,14 @@ class _Renderer:
             step = self.new_chain(f"{base}.match")
             for term in deep:
                 self.add(here, self.texts(term.matches), f"goto {step}")
-            self.payload(step, stage, ex.Or(tuple(whole for whole in wholes if whole is not None)), end)
+            self.match(step, ex.Or(tuple(whole for whole in wholes if whole is not None)), end, stage.rule)
 
-    def payload(self, chain: str, stage: RuleStage, predicate: Expression, end: str) -> None:
-        self.match(chain, predicate, end, stage.rule, stage.index)
-
-    def match(self, chain: str, predicate: Expression, target: str, rule: Rule, index: int, *, goto: bool = True) -> None:
-        """Packets for which `predicate` holds go from `chain`, behind its other rules, to `target`."""
+    def match(self, chain: str, predicate: Expression, target: str, rule: Rule, *, native: str = "", goto: bool = True) -> None:
+        """Packets for which `predicate` holds, and what is native, go from `chain` to `target`."""
         program = self.programs.get(predicate)
         if program is None:
             program = self.programs[predicate] = self.program(predicate, rule)
-        self.matches.append(BpfMatch(program, chain, target, goto, rule.name, rule.name))
+        self.ask(chain, program, target, native=native, goto=goto, comment=rule.name)
 
     def program(self, predicate: Expression, rule: Rule) -> ProgramImage:
         """Its lines bear the rule's name, and so does its pin, behind a number: no name of a rule makes it an evaluator's."""
@@ -330,24 +411,42 @@ class _Renderer:
     def texts(self, matches: Conjunction) -> str:
         return " ".join(match_text(match, self.set_of(match)) for match in matches)
 
-    def set_of(self, match: Match) -> str | None:
-        """The named set of a match on many addresses; None where the values stand in the rule."""
-        if match.key not in (Key.SOURCE, Key.DESTINATION) or len(match.ranges) <= MOST_INLINE_RANGES:
+    def texts_beside_program(self, matches: Conjunction) -> str | None:
+        """The matches for a rule that has a program too; None where one of them tests a set without a name."""
+        names = [self.set_of(match, always=True) for match in matches]
+        if any(name is None and max(len(match.ranges), len(match.names)) > 1 for match, name in zip(matches, names, strict=True)):
             return None
-        kind = (match.notation, match.ranges)
-        name = self.sets.get(kind)
-        if name is not None:
-            return name
+        return " ".join(match_text(match, name) for match, name in zip(matches, names, strict=True))
+
+    def set_of(self, match: Match, *, always: bool = False) -> str | None:
+        """The named set of a match; None where the values stand in the rule, as few do that need not `always` be named, and all that
+        nft has no type for."""
+        is_address = match.key in (Key.SOURCE, Key.DESTINATION)
+        count = len(match.ranges) or len(match.names)
+        if count <= (1 if always else MOST_INLINE_RANGES) or not (is_address or always):
+            return None
+        if is_address:
+            kind = "ipv4_addr" if match.notation is Notation.IPV4 else "ipv6_addr"
+        elif match.notation is Notation.INTERFACE:
+            kind = "ifname"
+        elif match.key in _KEY_TYPES:
+            kind = _KEY_TYPES[match.key]
+        else:
+            return None
+        found = self.sets.get((kind, match.ranges, match.names))
+        if found is not None:
+            return found
         word = safe_name(match.list_name) if match.list_name else f"set{len(self.sets)}"
-        name = f"{self.prefix}.{word}.{'v4' if match.notation is Notation.IPV4 else 'v6'}.{len(self.sets)}"
-        self.sets[kind] = name
-        address = "ipv4_addr" if match.notation is Notation.IPV4 else "ipv6_addr"
-        elements = ""
+        name = f"{self.prefix}.{word}.{_SET_WORDS[kind]}.{len(self.sets)}"
+        self.sets[kind, match.ranges, match.names] = name
         if len(match.ranges) > MOST_TEXT_RANGES:
             self.bulk.append(BulkElements(name, 4 if match.notation is Notation.IPV4 else 16, match.ranges))
+            elements = ""
         else:
-            elements = " elements = { " + ", ".join(range_text(match.notation, low, high) for low, high in match.ranges) + " };"
-        self.declarations.append(f"add set inet {TABLE} {name} {{ type {address}; flags interval;{elements} }}")
+            values = [f'"{each}"' for each in match.names] or [range_text(match.notation, low, high) for low, high in match.ranges]
+            elements = f" elements = {{ {', '.join(values)} }};"
+        flags = "flags interval;" if is_address or any(low != high for low, high in match.ranges) else f"size {count};"
+        self.declarations.append(f"add set inet {TABLE} {name} {{ type {kind}; {flags}{elements} }}")
         return name
 
     # -- runs of rules
@@ -377,11 +476,11 @@ class _Renderer:
         for number, (test, way) in enumerate(branch.ways):
             if isinstance(way, Leaf) and not address_keys(stage):
                 index = way.elements[0].index
-                self.match(chain, test, self.end(index, rules[index]), rules[index], index)
+                self.match(chain, test, self.end(index, rules[index]), rules[index])
                 continue
-            index, rule = stage.members[0]
+            _, rule = stage.members[0]
             target = self.new_chain(f"{chain.removeprefix(self.prefix + '.')}.{number}")
-            self.match(chain, test, target, rule, index, goto=False)
+            self.match(chain, test, target, rule, goto=False)
             if isinstance(way, Branch):
                 self.branch(target, way, stage, rules)
             else:
@@ -420,7 +519,8 @@ class _Renderer:
         self.counters[counter] = rule.name
         self.declarations.append(f'add counter inet {TABLE} {counter} {{ comment "{safe_comment(rule.name)}"; }}')
         log = f'log prefix "{index}" group {self.observe}' if self.observe is not None else ""
-        self.add(name, f"counter name {counter}", log, "" if not rule.ends else _VERDICTS[rule.action], comment=rule.name)
+        verdict = "return" if self.plan.policy.goes_on(rule) else _VERDICTS[rule.action] if rule.ends else ""
+        self.add(name, f"counter name {counter}", log, verdict, comment=rule.name)
         if rule.ends and rule.action is Action.REJECT:
             self.reject(name)
         if self.observe is None and (rule.action is Action.LOG or rule.mode is Mode.MONITOR):
@@ -434,14 +534,19 @@ class _Renderer:
         self.add(chain, "meta l4proto tcp reject with tcp reset")
         self.add(chain, "reject with icmpx port-unreachable")
 
-    def default(self) -> None:
-        name = self.chain("default")
-        log = f'log prefix "default" group {self.observe}' if self.observe is not None else ""
-        action = self.plan.policy.default
-        if log or _VERDICTS[action]:
-            self.add(name, log, _VERDICTS[action], comment="default")
-        if action is Action.REJECT:
-            self.reject(name)
+    def default(self) -> list[_Line]:
+        """The last lines of a chain: the default's verdict, or to the chain of its own that it has where it is more."""
+        verdict = _VERDICTS[self.plan.policy.default]
+        if self.observe is None and verdict:
+            return [_Line(verdict, "default")]
+        name = f"{self.prefix}.default"
+        if name not in self.chains:
+            self.chain("default")
+            if self.observe is not None:
+                self.add(name, f'log prefix "default" group {self.observe}', verdict, comment="default")
+            if not verdict:
+                self.reject(name)
+        return [_Line(f"goto {name}", "")]
 
 
 _VERDICTS = {Action.ALLOW: "accept", Action.BLOCK: "drop", Action.REJECT: ""}
@@ -454,14 +559,13 @@ _KEY_WORDS = {
 _KEY_TYPES = {Key.SOURCE_PORT: "inet_service", Key.DESTINATION_PORT: "inet_service", Key.PROTOCOL: "inet_proto"}
 _PORT_HEADERS = {6: "tcp", 17: "udp", 132: "sctp"}
 
-_TURNINGS = (
-    (PacketClass.IP4, PacketClass.IP4_LATER, "@nh,48,16 & 0x1fff != 0x0", "later fragments have no transport header"),
-    (PacketClass.IP6, PacketClass.IP6_ODD, "meta l4proto 51", "nft ends its walk at AH: eBPF finds the transport header"),
-    (PacketClass.IP6, PacketClass.IP6_LATER, "frag frag-off 1-8191", "later fragments have no transport header"),
-    (PacketClass.IP6, PacketClass.IP6_ODD, "frag nexthdr { 0, 43, 44, 51, 60 }", "headers behind a fragment header: eBPF walks them"),
-)
-"""From a chain of packets to that of a special class: the match, and why. A later fragment behind AH is odd, one that states
-another extension header behind it is a later fragment: hence the order."""
+_SET_WORDS = {"ipv4_addr": "v4", "ipv6_addr": "v6", "inet_service": "ports", "inet_proto": "protocols", "ifname": "interfaces"}
+
+
+def _wants_content(stage: Stage) -> bool:
+    """Whether every alternative of the stage loads a byte behind a TCP or UDP header: nft finds none in a later fragment
+    (__nft_payload_inner_offset in net/netfilter/nft_payload.c). A byte of these headers themselves it does find there, a wrong one."""
+    return isinstance(stage, RuleStage) and all(any(match.left.startswith("@ih") for match in term.matches) for term in stage.terms)
 
 
 def _too_large(rule: Rule, error: LoweringError) -> DiagnosticError:

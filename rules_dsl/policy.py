@@ -76,7 +76,7 @@ class Rule:
 
     @property
     def ends(self) -> bool:
-        """Whether a match ends the evaluation."""
+        """Whether a match ends the evaluation: an `allow` that of its phase, `block` and `reject` all of it."""
         return self.action.ends and self.mode is Mode.ENABLED
 
 
@@ -128,6 +128,19 @@ class Policy:
     source: str = field(default="", compare=False)
     """The file's name as the user gave it."""
 
+    def __post_init__(self) -> None:
+        phases = [rule.phase for rule in self.rules]
+        assert phases == sorted(phases), "phases ascend"
+        assert self.default is Action.ALLOW or len(set(phases)) <= 1, "nothing tells the default what an earlier phase has allowed"
+
+    @property
+    def last_phase(self) -> int:
+        return self.rules[-1].phase if self.rules else 0
+
+    def goes_on(self, rule: Rule) -> bool:
+        """Whether a match of the rule ends its own phase alone: an `allow`, with a phase behind it."""
+        return rule.ends and rule.action is Action.ALLOW and rule.phase != self.last_phase
+
     @property
     def active_rules(self) -> tuple[Rule, ...]:
         return tuple(rule for rule in self.rules if rule.mode is not Mode.DISABLED)
@@ -157,8 +170,8 @@ OUTCOME_OF = {Action.ALLOW: Outcome.PASSED, Action.BLOCK: Outcome.DROPPED, Actio
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A packet's fate. `rule` is the one that ended the evaluation; where none did, the first that matched and has a verdict
-    of its own (a `log`, or a rule in monitor mode), and else None."""
+    """A packet's fate. `rule` is the last that ended the evaluation, or its phase; where none did, the first that matched and has a
+    verdict of its own (a `log`, or a rule in monitor mode), and else None."""
 
     verdict: Verdict
     outcome: Outcome
@@ -166,11 +179,15 @@ class Judgement:
 
 
 def judgement(policy: Policy, matched: tuple[Rule, ...]) -> Judgement:
-    """The fate of a packet which `matched` these rules, in order, up to and with the one that ended the evaluation.
+    """The fate of a packet which `matched` these rules, in order, up to and with the one that ended the evaluation, and in each phase
+    up to and with the `allow` that ended that.
+
+    The last of them that ends decides. So a `block` or `reject` in any phase is the verdict; else the last `allow` is, and the packet
+    passes; else the first with a verdict of its own is, and what happens is the policy's default (`allow`, where it has several phases).
 
     Both engines of a replay use it: the reference with the rules whose predicate held, the kernel with those it reported."""
-    if matched and matched[-1].ends:
-        ending = matched[-1]
+    ending = next((rule for rule in reversed(matched) if rule.ends), None)
+    if ending is not None:
         return Judgement(Verdict(ending.action.value), OUTCOME_OF[ending.action], ending)
     outcome = OUTCOME_OF[policy.default]
     for rule in matched:

@@ -68,12 +68,16 @@ def holds(expression: Expression, packet: Packet) -> bool:
 
 
 def matched(policy: Policy, packet: Packet) -> tuple[Rule, ...]:
-    """The rules that match the packet, in order, up to and with the one that ends the evaluation; disabled rules never do."""
+    """The rules that match the packet, in order, up to and with the one that ends the evaluation, and in each phase up to and with the
+    `allow` that ends that; disabled rules never do."""
     rules: list[Rule] = []
+    over: int | None = None
     for rule in policy.rules:
-        if rule.mode is not Mode.DISABLED and holds(rule.predicate, packet):
+        if rule.phase != over and rule.mode is not Mode.DISABLED and holds(rule.predicate, packet):
             rules.append(rule)
-            if rule.ends:
+            if policy.goes_on(rule):
+                over = rule.phase
+            elif rule.ends:
                 break
     return tuple(rules)
 

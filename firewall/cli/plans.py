@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
@@ -206,6 +207,9 @@ def _stage_json(stage: Stage) -> dict[str, object]:
             assert_never(stage)
 
 
+_VERDICT = re.compile(r"\b(goto |jump )")
+
+
 def nft_lines(generation: Generation) -> Iterator[str]:
     """The generation as a table that nft reads; what nft cannot write (eBPF matches, bulk elements) stands in comments."""
     objects: list[str] = []
@@ -222,6 +226,10 @@ def nft_lines(generation: Generation) -> Iterator[str]:
             case _:
                 objects.append(f"{kind} {rest}")
     for match in generation.matches:
+        if match.place is not None and match.program is not None:
+            native, verdict, behind = _VERDICT.split(chains[match.chain][match.place], maxsplit=1)
+            chains[match.chain][match.place] = f'{native}# match bpf "{match.program.name}" {verdict}{behind}'
+            continue
         program = f'# match bpf "{match.program.name}"' if match.program is not None else "#"
         verdict = "" if match.target is None else f" {'goto' if match.goto else 'jump'} {match.target}"
         comment = f' comment "{match.comment}"' if match.comment else ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import replace
+from itertools import groupby
+from typing import assert_never
 
 from bpf import refusal, too_large
 from bpf.describe import describe
@@ -51,7 +53,11 @@ class _Planning:
         scene = Scene(packets, self._policy.hook, self._environment, refusal)
         stages: list[RuleStage] = []
         borrowed: set[int] = set()
+        taker: Rule | None = None
         for index, rule in enumerate(self._policy.rules):
+            if taker is not None and (taker.phase == rule.phase or not self._policy.goes_on(taker)):
+                self.omissions.append(Omission(packets, index, f"never reached: {taker.name!r} above takes every packet"))
+                continue
             if rule.mode is Mode.DISABLED or rule.span in self._refused:
                 self.omissions.append(Omission(packets, index, "disabled"))
                 continue
@@ -67,18 +73,28 @@ class _Planning:
             if packets is PacketClass.IP6 and len(found) == 1 and is_boxes(found[0]):
                 self._boxes[index] = found[0]
             if rule.ends and any(term.is_plain and not term.matches for stage in found for term in stage.terms):
-                never = f"never reached: {rule.name!r} above takes every packet"
-                self.omissions += [Omission(packets, below, never) for below in range(index + 1, len(self._policy.rules))]
-                break
-        merged: list[Stage] = []
-        for stage in merge(stages):
-            if isinstance(stage, RuleStage) and stage.index in borrowed:
-                merged += self._split(stage.index, stage.rule, scene)
-            elif isinstance(stage, MapStage) and packets is PacketClass.IP6_ODD and asks_transport(stage):
-                merged.append(replace(stage, is_odd=True, reasons=(*stage.reasons, ODD_REASON)))
-            else:
-                merged.append(stage)
-        return ClassPlan(packets, tuple(merged))
+                taker = rule
+        phases = groupby(stages, key=lambda stage: stage.phase)
+        found_stages = (stage for _, members in phases for stage in merge(tuple(members)))
+        if packets is PacketClass.IP6_ODD:
+            found_stages = (asked for stage in found_stages for asked in self._asked_by_ebpf(stage, borrowed, scene))
+        return ClassPlan(packets, tuple(found_stages))
+
+    def _asked_by_ebpf(self, stage: Stage, borrowed: Set[int], scene: Scene) -> Iterator[Stage]:
+        """The stage of an odd class; `borrowed` rules were split as those of other IPv6 packets are."""
+        match stage:
+            case RuleStage():
+                yield from self._split(stage.index, stage.rule, scene) if stage.index in borrowed else (stage,)
+            case MapStage():
+                if not asks_transport(stage):
+                    yield stage
+                elif any(self._policy.goes_on(rule) for _, rule in stage.members):  # its chains are left by returns
+                    for index, rule in stage.members:
+                        yield from self._split(index, rule, scene)
+                else:
+                    yield replace(stage, is_odd=True, reasons=(*stage.reasons, ODD_REASON))
+            case _:
+                assert_never(stage)
 
     def _split(self, index: int, rule: Rule, scene: Scene) -> list[RuleStage]:
         try:

@@ -21,17 +21,17 @@ MOST_RANGES = 64
 
 
 def gather(policy: Policy, environment: Environment, classes: Sequence[ClassPlan]) -> tuple[Evaluated, ...]:
-    """The rules that eBPF judges in packets of the usual classes, with their predicates as a whole, in order. None at the hook of
-    local output: there another packet may come between the evaluator and those who ask what it found."""
+    """The rules that eBPF judges in packets of the usual classes, with their predicates as a whole, in order: those of phases that have
+    several. None at the hook of local output: there another packet may come between the evaluator and those who ask what it found."""
     if policy.hook is Hook.OUTPUT:
         return ()
     deep = {stage.index for each in classes if each.packets is not PacketClass.IP6_ODD for stage in each.stages if has_payload(stage)}
-    found = []
+    found: dict[int, list[Evaluated]] = {}
     for index in sorted(deep):
         predicate = fold_place(policy.rules[index].predicate, policy.hook, environment)
         if predicate != FALSE and all(refusal(test) is None for test in ex.tests_of(predicate)):
-            found.append(Evaluated(index, predicate))
-    return tuple(found) if len(found) >= FEWEST else ()
+            found.setdefault(policy.rules[index].phase, []).append(Evaluated(index, predicate))
+    return tuple(each for members in found.values() if len(members) >= FEWEST for each in members)
 
 
 def has_payload(stage: Stage) -> TypeGuard[RuleStage]:

@@ -36,6 +36,10 @@ class Term:
     payload: Expression | None = None
     whole: Expression | None = None
     """The term as an expression, where eBPF can judge all of it."""
+    beside: Conjunction = ()
+    """What eBPF cannot judge of the term."""
+    judged: Expression | None = None
+    """All else of it, as an expression."""
 
     @property
     def is_plain(self) -> bool:
@@ -56,6 +60,10 @@ class RuleStage:
     rule: Rule
     terms: tuple[Term, ...]
     reasons: tuple[str, ...]
+
+    @property
+    def phase(self) -> int:
+        return self.rule.phase
 
 
 Box = tuple[tuple[int, int], ...]
@@ -87,6 +95,10 @@ class MapStage:
     """nftables cannot load the protocol and the ports that are keys: eBPF asks for them (`transport_tree`)."""
 
     @property
+    def phase(self) -> int:
+        return self.members[0][1].phase
+
+    @property
     def is_interval(self) -> bool:
         return any(low != high for element in self.elements for low, high in element.box)
 
@@ -98,6 +110,7 @@ Stage = RuleStage | MapStage
 class ClassPlan:
     packets: PacketClass
     stages: tuple[Stage, ...]
+    """In the order of the rules, so phase by phase. None is of two phases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +124,7 @@ class Omission:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A rule of the tenant's evaluator."""
+    """A rule of its phase's evaluator."""
 
     index: int
     """Of the rule in `policy.rules`."""
@@ -127,7 +140,7 @@ class Plan:
     """In the order of `PacketClass`."""
     omissions: tuple[Omission, ...]
     evaluated: tuple[Evaluated, ...] = ()
-    """The rules that one program evaluates, in order."""
+    """The rules that one program a phase evaluates, in order."""
 
     def stages_of(self, packets: PacketClass) -> tuple[Stage, ...]:
         return next(each.stages for each in self.classes if each.packets is packets)

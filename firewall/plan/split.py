@@ -182,16 +182,21 @@ def _whole_term(expression: Expression, given: Alternative, scene: Scene) -> Ter
     term = _term(given, (), scene)
     assert term is not None
     assert term.is_plain, "the given tests are on interfaces, which every packet has"
-    return Term(term.matches, (), expression, expression)
+    return Term(term.matches, (), expression, expression, term.matches, expression)
 
 
 def _term(alternative: Alternative, given: Alternative, scene: Scene) -> Term | None:
     """The alternative, for packets for which the `given` literals hold; None where it can never hold."""
     matches: list[Match] = []
+    beside: list[Match] = []
     absent: list[Conjunction] = []
     payload: list[Expression] = []
+    judged: list[Expression] = []
     for literal in (*given, *alternative):
         answer = scene.literal(literal.expression)
+        is_judged = all(scene.refusal(test) is None for test in ex.tests_of(literal.expression))
+        if is_judged:
+            judged.append(literal.as_expression())
         if isinstance(answer, str):
             for test in ex.tests_of(literal.expression):
                 reason = scene.refusal(test)
@@ -201,12 +206,15 @@ def _term(alternative: Alternative, given: Alternative, scene: Scene) -> Term | 
         elif isinstance(answer, bool):
             if answer is not literal.positive:
                 return None
-        elif literal.positive:
-            matches += answer
-        elif len(answer) == 1 and answer[0].always:
-            matches.append(replace(answer[0], negated=not answer[0].negated))
         else:
-            absent.append(answer)
+            if not literal.positive:
+                if len(answer) > 1 or not answer[0].always:
+                    assert is_judged, "eBPF judges all that a packet may lack"
+                    absent.append(answer)
+                    continue
+                answer = (replace(answer[0], negated=not answer[0].negated),)
+            matches += answer
+            beside += () if is_judged else answer
     if payload:
         told = implied(conjunction(payload))
         if told.protocols == frozenset():
@@ -223,7 +231,8 @@ def _term(alternative: Alternative, given: Alternative, scene: Scene) -> Term | 
     guards = tuple(each for one in absent if (each := _ordered(list(one))) is not None)
     literals = [literal.as_expression() for literal in alternative]
     can_all = all(scene.refusal(test) is None for literal in literals for test in ex.tests_of(literal))
-    return Term(ordered, guards, conjunction(payload) if payload else None, conjunction(literals) if can_all else None)
+    whole = conjunction(literals) if can_all else None
+    return Term(ordered, guards, conjunction(payload) if payload else None, whole, tuple(beside), conjunction(judged))
 
 
 def _is_there(match: Match, others: Sequence[Match]) -> bool:

@@ -9,8 +9,8 @@ and what the rules let through is dropped right behind them. A policy for anothe
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
@@ -64,6 +64,10 @@ add chain inet replay after {{ type filter hook prerouting priority -449; policy
 """
 
 
+Lease = Callable[[], AbstractContextManager[Namespace]]
+"""Gives an empty network namespace for the time of a replay."""
+
+
 class EngineUnavailableError(Exception):
     """The kernel engine cannot run on this machine: one line that says what is missing."""
 
@@ -82,14 +86,16 @@ class KernelEngine:
     `receive_bytes` bounds the reports that wait to be read; where they are more, packets go in smaller batches. Raises
     EngineUnavailableError, and the kernel's refusals (GenerationError, bpf.VerifierError)."""
 
-    def __init__(self, policy: Policy, generation: Generation, mark: int = 0, *, receive_bytes: int = RECEIVE_BYTES) -> None:
+    def __init__(
+        self, policy: Policy, generation: Generation, mark: int = 0, *, receive_bytes: int = RECEIVE_BYTES, namespace: Lease = Namespace
+    ) -> None:
         self._policy = policy
         self._sequence = 0
         self._rounds = 0
         self._fates: dict[bytes, Fate] = {}
         with ExitStack() as opened:
             try:
-                self._namespace = opened.enter_context(Namespace())
+                self._namespace = opened.enter_context(namespace())
                 self._taps = opened.enter_context(Taps(self._namespace))
                 self._log = opened.enter_context(self._namespace.call(LogReader, GROUP, threshold=GATHERED, receive_bytes=receive_bytes))
                 self._end_tap = self._taps[SENTINEL]
@@ -142,7 +148,8 @@ class KernelEngine:
         numbers = report.removesuffix(_DEFAULT).split(b"\0")[:-1]
         matched = tuple(self._policy.rules[int(number)] for number in numbers)
         # A rule that ends the evaluation is the last to be reported, or none and then the default.
-        assert [rule.ends for rule in matched] == [False] * (len(matched) - (not by_default)) + [True] * (not by_default), report
+        ends = [rule.ends and not self._policy.goes_on(rule) for rule in matched]
+        assert ends == [False] * (len(matched) - (not by_default)) + [True] * (not by_default), report
         return matched
 
     def _reports_of(self, packets: list[Arrival]) -> list[bytes]:

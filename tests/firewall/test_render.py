@@ -33,14 +33,14 @@ def test_everything_of_a_generation_bears_its_prefix() -> None:
 
 def test_versions_and_fragments_are_told_apart_first() -> None:
     generation = rendered('block "x" when tcp.dstport == 80')
-    assert lines(generation, "entry") == ["meta nfproto ipv6 goto acme.r3.ip6", "goto acme.r3.ip4"]
+    assert (generation.entry, generation.entry6) == ("acme.r3.ip4", "acme.r3.ip6")
     assert lines(generation, "ip4")[0].startswith("@nh,48,16 & 0x1fff != 0x0 goto acme.r3.ip4.later")
     assert lines(generation, "ip4")[1] == 'tcp dport == 80 goto acme.r3.rule0 comment "x"'
 
 
 def test_without_transport_tests_there_is_one_chain_a_version() -> None:
     generation = rendered('block "x" when ip.ttl == 1')
-    assert lines(generation, "ip4") == ['ip ttl == 1 goto acme.r3.rule0 comment "x"', "goto acme.r3.default"]
+    assert lines(generation, "ip4") == ['ip ttl == 1 goto acme.r3.rule0 comment "x"', 'accept comment "default"']
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_equal_payload_predicates_share_a_program() -> None:
     """At local output, where no evaluator may be asked."""
     rules = 'log "a" when udp.dstport == 1 and payload contains "x"\nlog "b" when udp.dstport == 2 and payload contains "x"'
     generation = rendered(f"hook output\n{rules}")
-    assert len({match.program.name for match in generation.matches if match.chain.endswith(("ip4.0", "ip6.0"))}) == 1
+    assert len({match.program.name for match in generation.matches if match.chain in ("acme.r3.ip4", "acme.r3.ip6")}) == 1
 
 
 def test_one_program_evaluates_all_payload_rules() -> None:
@@ -99,19 +99,48 @@ def test_one_program_evaluates_all_payload_rules() -> None:
         'block "a" when udp.dstport == 1 and payload contains "x"\nallow "b" when ip.ttl == 5\nlog "c" when tcp.payload contains "y"'
     )
     evaluating = [match for match in generation.matches if match.program is not None and match.program.name == "payload0"]
-    assert {match.chain for match in evaluating} == {"acme.r3.ip4.evaluate", "acme.r3.ip6.evaluate", "acme.r3.ip6.odd.evaluate"}
+    assert {match.chain for match in evaluating} == {"acme.r3.ip4.evaluate", "acme.r3.ip6.evaluate", "acme.r3.ip6.odd"}
     assert lines(generation, "ip4")[1:] == [
         'udp dport == 1 goto acme.r3.ip4.evaluate comment "what payload rules may concern"',
         'meta l4proto == 6 @ih,0,8 & 0x0 == 0x0 goto acme.r3.ip4.evaluate comment "what payload rules may concern"',
         "goto acme.r3.ip4.rest",
     ]
-    assert lines(generation, "ip4.rest") == ['ip ttl == 5 goto acme.r3.rule1 comment "b"', "goto acme.r3.default"]
+    assert lines(generation, "ip4.rest") == ['ip ttl == 5 goto acme.r3.rule1 comment "b"', 'accept comment "default"']
     assert lines(generation, "ip4.hit") == [
-        'jump acme.r3.ip4.hit.0 comment "a"',
+        'goto acme.r3.rule0 comment "a"',
         'ip ttl == 5 goto acme.r3.rule1 comment "b"',
-        'jump acme.r3.ip4.hit.2 comment "c"',
-        "goto acme.r3.default",
+        'jump acme.r3.rule2 comment "c"',
+        'accept comment "default"',
     ]
+    asking = {match.place: match.program.name for match in generation.matches if match.chain == "acme.r3.ip4.hit" and match.program}
+    assert asking == {0: "payload0_ended_0_1", 2: "payload0_held_1"}
+
+
+def test_one_gate_stands_before_the_program_in_the_same_rule() -> None:
+    rules = "\n".join(f'block "{n}" when udp.dstport == {n} and udp.payload contains "{n}"' for n in range(1, 4))
+    generation = rendered(f'{rules}\nblock "t" when ip.ttl == 1')
+    assert lines(generation, "ip4")[1:] == [
+        'udp dport == 1-3 @ih,0,8 & 0x0 == 0x0 goto acme.r3.ip4.hit comment "1, 2, 3"',
+        'ip ttl == 1 goto acme.r3.rule3 comment "t"',
+        'accept comment "default"',
+    ]
+
+
+def test_a_program_stands_beside_no_set_without_a_name() -> None:
+    """The kernel binds such a set to the one rule that nft's text has made."""
+    generation = rendered(
+        'block "x" when udp.dstport in {5 7..9} and interface.in in {"a" "b"} and ip.id in {1 3} and udp.payload contains "y"'
+    )
+    placed = [match for match in generation.matches if match.place is not None]
+    assert not [match for match in placed if "{" in lines(generation, match.chain.removeprefix("acme.r3."))[match.place or 0]]
+    generation = rendered('block "x" when udp.dstport in {5 7..9} and interface.in in {"a" "b"} and udp.payload contains "y"')
+    assert any("iifname @acme.r3.set" in line and "udp dport @acme.r3.set" in line for line in lines(generation, "ip4"))
+
+
+def test_later_fragments_stay_where_all_rules_want_content() -> None:
+    """nft's own transport header it reads from them too, and would read wrongly."""
+    assert not any("later" in line for line in lines(rendered('block "x" when udp.payload contains "y"'), "ip4"))
+    assert any("later" in line for line in lines(rendered('block "x" when udp.payload contains "y" or udp.dstport == 7'), "ip4"))
 
 
 @pytest.mark.kernel
