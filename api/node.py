@@ -40,13 +40,14 @@ from api.documents import (
     versions_key,
 )
 from api.enforcer.client import EnforcerUnavailable, Refused
-from api.errors import ApiError, Code, Problem, conflict, not_found, unavailable
+from api.errors import ApiError, Code, Problem, conflict, expression_problems, not_found, unavailable
 from api.events import Events
 from api.policy_text import PolicyText
 from api.rulesets import executed
 from api.snapshots import Snapshot, Snapshots, executes
 from api.store.model import MAX_CHANGES, Check, CompactedError, ConflictError, Delete, Put, Store, StoreError, TooLargeError
 from api.store.model import Change as StoreChange
+from rules_dsl.diagnostics import Diagnostic, Source, Span
 
 LOG = logging.getLogger("mantlet.node")
 
@@ -88,6 +89,8 @@ class Enforcer(Protocol):
     def status(self) -> tuple[EnforcedTenant, ...]: ...
 
     def drift(self) -> tuple[str, ...]: ...
+
+    def counters(self, tenant: str) -> Mapping[str, tuple[int, int]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,12 +271,7 @@ class Node:
         try:
             return ask(*args)
         except Refused as error:
-            rule = None if error.rule is None else error.rule.removesuffix(".log").split(".")[0]
-            pointer = None if rule is None else change.pointers.get(rule)
-            where = "" if rule is None or pointer is not None else f" (rule {rule})"
-            raise ApiError(
-                400, Problem(Code.EXPRESSION, f"{error}{where}", None if pointer is None else f"{pointer}/expression")
-            ) from error
+            raise ApiError(400, *_problems(error, change)) from error
 
     def _commit(self, before: Snapshot, after: Snapshot, change: Change, author: Author) -> list[StoreChange]:
         """Everything that the store is to hold, if nobody else wrote since `before` was read."""
@@ -531,6 +529,22 @@ class Node:
             for node in self.nodes()
         }
         return {name: tenants for name, tenants in found.items() if tenants}
+
+
+def _problems(error: Refused, change: Change) -> tuple[Problem, ...]:
+    """What the kernel's side refused, with the rule's place in the request or else its id."""
+
+    def place(name: str | None) -> tuple[str | None, str]:
+        rule = None if name is None else name.removesuffix(".log").split(".")[0]
+        pointer = None if rule is None else change.pointers.get(rule)
+        return (None, "" if rule is None else f" (rule {rule})") if pointer is None else (f"{pointer}/expression", "")
+
+    found: list[Problem] = []
+    for each in error.diagnostics:
+        diagnostic = Diagnostic(each.code, each.message, Span(Source(each.rule, each.text), each.start, each.end), help=each.help)
+        found += expression_problems((diagnostic,), place(each.rule)[0] or f"/rules/{each.rule}")
+    pointer, where = place(error.rule)
+    return tuple(found) or (Problem(Code.EXPRESSION, f"{error}{where}", pointer),)
 
 
 def _ago(seconds: int) -> str:
