@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from api.access.door import Door
+from api.captures import Captures
+from api.enforcer.client import EnforcerClient
 from api.envelope import BASE, documented, refusal
 from api.errors import ApiError, Code, Problem, no_route
 from api.metrics import Requests
-from api.routes import BELOW_BASE, OUTSIDE
+from api.routes import BELOW_BASE, OUTSIDE, health
+from api.routes.dependencies import known_parameters
 from api.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +38,7 @@ def create_app(node: Node, settings: Settings | None = None) -> FastAPI:
         version="4",
         description="Rulesets, lists and captures of tenants, as Cloudflare's API has them, enforced by this machine's kernel.",
         redirect_slashes=False,
+        lifespan=_lifespan,
         generate_unique_id_function=_operation_id,
         separate_input_output_schemas=False,
         exception_handlers={
@@ -43,6 +50,8 @@ def create_app(node: Node, settings: Settings | None = None) -> FastAPI:
     app.state.node = node
     app.state.settings = chosen = settings or Settings()
     app.state.requests = requests = Requests()
+    app.state.readiness = health.Readiness()
+    app.state.captures = Captures(cast(EnforcerClient, node.enforcer))
     app.add_middleware(Door, node=node, settings=chosen, requests=requests)
     app.state.methods = [
         (compile_path(BASE + route.path)[0], route.methods)
@@ -51,7 +60,7 @@ def create_app(node: Node, settings: Settings | None = None) -> FastAPI:
         if isinstance(route, APIRoute)
     ]
     for router in BELOW_BASE:
-        app.include_router(router, prefix=BASE, responses=documented())
+        app.include_router(router, prefix=BASE, responses=documented(), dependencies=[Depends(known_parameters)])
     for router in OUTSIDE:
         app.include_router(router)
     made = app.openapi
@@ -61,8 +70,21 @@ def create_app(node: Node, settings: Settings | None = None) -> FastAPI:
             app.openapi_schema = _without_422(made())
         return app.openapi_schema
 
+    @cache
+    def parameters(path: str, method: str) -> frozenset[str]:
+        """The query parameters of a route."""
+        operation = openapi()["paths"][path if path.startswith(BASE) else BASE + path][method.lower()]
+        return frozenset(each["name"] for each in operation.get("parameters", ()) if each["in"] == "query")
+
+    app.state.parameters = parameters
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to change the document
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    await run_in_threadpool(app.state.captures.close)
 
 
 def _operation_id(route: APIRoute) -> str:

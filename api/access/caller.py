@@ -69,6 +69,13 @@ class _OfNode(_Needs):
         return self.check(request)
 
 
+class _Measuring(_Needs):
+    """Whether a caller is needed is the door's to know: it lets nobody in without one who may not be."""
+
+    async def __call__(self, request: Request, _token: Annotated[object, Security(_BEARER)]) -> Caller | None:
+        return None if getattr(request.state, "caller", None) is None else self.check(request)
+
+
 Reader = Annotated[Caller, Depends(_OfAccount("read"))]
 """May see what the account of the path has."""
 Writer = Annotated[Caller, Depends(_OfAccount("write"))]
@@ -77,3 +84,5 @@ Admin = Annotated[Caller, Depends(_OfAccount("admin"))]
 """May also see who changed what."""
 Operator = Annotated[Caller, Depends(_OfNode("read", operator=True))]
 """May see the whole node; to anyone else there is no such route."""
+Scraper = Annotated[Caller | None, Depends(_Measuring("read", operator=True))]
+"""The operator, or where /metrics is open, anyone on loopback."""

@@ -9,6 +9,7 @@ import logging
 import re
 import secrets
 import time
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from starlette.concurrency import run_in_threadpool
@@ -18,6 +19,7 @@ from api.access.caller import Caller
 from api.access.rates import Rates
 from api.access.tokens import verified
 from api.documents import OPERATOR, TENANT_ID, Token, tenant_key
+from api.enforcer.client import EnforcerUnavailable
 from api.envelope import BASE, refusal
 from api.errors import ApiError, Code, Problem, no_route, too_large, too_many_requests, unauthenticated, unavailable
 from api.metrics import Requests
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("mantlet.api")
 
+METRICS: Final = "/metrics"
 _ACCOUNT: Final = re.compile(rf"{BASE}/accounts/([^/]*)(/.*)?", re.DOTALL)
 _CAPTURE: Final = re.compile(rf"{BASE}/accounts/[^/]*/replay")
 """Where a body is a capture."""
@@ -77,14 +80,20 @@ class Door:
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         limit = self._settings.body_limit
-        if path == BASE or path.startswith(BASE + "/"):
+        if self._is_closed(scope, path):
             scope.setdefault("state", {})["caller"] = await self._caller(scope, path)
             if _CAPTURE.fullmatch(path):
                 limit = self._settings.capture_limit
         await self._app(scope, _bounded(scope, receive, limit), send)
 
+    def _is_closed(self, scope: Scope, path: str) -> bool:
+        """Whether nobody is answered there without a token."""
+        if path == METRICS:
+            return not (self._settings.open_metrics and ip_address(_address(scope)).is_loopback)
+        return path == BASE or path.startswith(BASE + "/")
+
     async def _caller(self, scope: Scope, path: str) -> Caller:
-        address = scope["client"][0] if scope.get("client") else "local"
+        address = _address(scope)
         presented = bearer_of(scope)
         token = await self._verified(presented) if presented is not None else None
         if token is None:
@@ -106,6 +115,12 @@ class Door:
 
     async def _is_tenant(self, account: str) -> bool:
         return TENANT_ID.fullmatch(account) is not None and await run_in_threadpool(self._store.get, tenant_key(account)) is not None
+
+
+def _address(scope: Scope) -> str:
+    """The client's; of a local socket, which has none, the loopback's."""
+    client = scope.get("client")
+    return client[0] if client and client[0] else "127.0.0.1"
 
 
 def bearer_of(scope: Scope) -> str | None:
@@ -147,7 +162,7 @@ def _failure(error: Exception) -> ASGIApp:
 
 
 def is_unavailable(error: Exception) -> bool:
-    return isinstance(error, StoreError)
+    return isinstance(error, StoreError | EnforcerUnavailable)
 
 
 def _what(error: Exception) -> str:

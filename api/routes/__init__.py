@@ -2,9 +2,17 @@
 
 from fastapi import APIRouter
 
-from api.routes import health
+from api.routes import counters, events, health, lists, nodes, pcaps, replay, rulesets
 
-BELOW_BASE: tuple[APIRouter, ...] = ()
+BELOW_BASE: tuple[APIRouter, ...] = (
+    rulesets.router,
+    lists.router,
+    counters.router,
+    replay.router,
+    pcaps.router,
+    events.router,
+    nodes.router,
+)
 """Routes under `/client/v4`, for bearers of a token; the first that fits a path answers."""
 OUTSIDE: tuple[APIRouter, ...] = (health.router,)
 """Routes of the node itself."""
