@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -277,6 +278,8 @@ def _reason(error: BaseException) -> str:
     deepest = error
     while (inner := deepest.__cause__ or deepest.__context__) is not None:
         deepest = inner
+    if isinstance(deepest, ssl.SSLError):
+        return f"TLS: {deepest.strerror or deepest}; look at ca, cert and key"
     if isinstance(deepest, OSError) and deepest.strerror:
         return deepest.strerror
     return str(deepest) or type(deepest).__name__

@@ -377,7 +377,7 @@ def test_what_is_announced_disappears(store: Store) -> None:
 def test_what_is_announced_again_stays_and_writes_nothing(store: Store) -> None:
     store.announce("live/n1", b"x", 2)
     entry = store.get("live/n1")
-    for _ in range(8):
+    for _ in range(6):
         time.sleep(0.4)
         store.announce("live/n1", b"x", 2)
     assert store.get("live/n1") == entry
@@ -397,7 +397,7 @@ def test_what_is_announced_with_another_value_is_written(store: Store) -> None:
 def test_what_is_committed_over_an_announcement_stays(store: Store) -> None:
     store.announce("live/n1", b"x", 1)
     store.commit([Put("live/n1", b"x")])
-    assert not soon(lambda: store.get("live/n1") is None, 3)
+    assert not soon(lambda: store.get("live/n1") is None, 2)
 
 
 def test_what_was_announced_and_deleted_can_be_announced(store: Store) -> None:
