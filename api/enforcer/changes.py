@@ -111,23 +111,18 @@ class Changes:
             self._drifted -= {tenant}
 
     def drift(self) -> tuple[str, ...]:
+        """The tenants whose state is not what was put there, and those that an enforcer before this one put there: enforced again,
+        they are known to be whole."""
         with self._changing(), Kernel() as kernel:
             found = self._fingerprints.drifted(kernel)
+            inherited = {each.tenant for each in _standing(kernel) if each.revision is not None} - self._fingerprints.tenants
+            found = tuple(sorted({*found, *inherited}))
         self._drifted = frozenset(found)
         return found
 
     def standing(self) -> tuple[EnforcedTenant, ...]:
         with Kernel() as kernel:
-            found = kernel.enforced()
-        return tuple(
-            EnforcedTenant(
-                tenant,
-                int(told[1]) if (told := _REVISION.fullmatch(entry.comment)) else None,
-                entry.revision,
-                tuple(str(claim) for claim in sorted(entry.claims, key=lambda claim: (claim.kind.value, claim.first))),
-            )
-            for tenant, entry in sorted(found.items())
-        )
+            return _standing(kernel)
 
     def counters(self, tenant: str) -> tuple[RuleCount, ...]:
         check_tenant(tenant)
@@ -151,6 +146,18 @@ class Changes:
         with self._numbers:
             self._last = 1 + max(self._last, pinned, 0 if present is None else present.revision)
             return self._last
+
+
+def _standing(kernel: Kernel) -> tuple[EnforcedTenant, ...]:
+    return tuple(
+        EnforcedTenant(
+            tenant,
+            int(told[1]) if (told := _REVISION.fullmatch(entry.comment)) else None,
+            entry.revision,
+            tuple(str(claim) for claim in sorted(entry.claims, key=lambda claim: (claim.kind.value, claim.first))),
+        )
+        for tenant, entry in sorted(kernel.enforced().items())
+    )
 
 
 def _wake(hook: Hook) -> None:

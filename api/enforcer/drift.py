@@ -93,6 +93,10 @@ class Fingerprints:
         self._seen_whole: int | None = None
         """The number of the last transaction when all of them were found whole."""
 
+    @property
+    def tenants(self) -> frozenset[str]:
+        return frozenset(self._installed)
+
     def take(self, kernel: Kernel, tenant: str) -> None:
         """Of a tenant that has just been installed. Raises NetlinkError."""
         entry = kernel.enforced()[tenant]

@@ -42,6 +42,8 @@ KNOWN: tuple[tuple[str, str, Exit], ...] = (
 )
 """Module, exception, exit code."""
 
+OWN = frozenset({"rules_dsl", "bpf", "firewall", "api"})
+
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """What the system says of a full disk, a spent quota, a file size limit and a broken device, without the name of a file."""
 
@@ -60,6 +62,8 @@ def failure_of(error: Exception) -> Failure | None:
         known = getattr(sys.modules.get(module_name), class_name, None)
         if known is not None and isinstance(error, known):
             return Failure(code, str(error))
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] not in OWN:
+        return Failure(Exit.REFUSED, f"the Python package {error.name} is not installed", ("pip install 'mantlet[api]'",))
     if isinstance(error, OSError) and error.filename is not None:
         # Of our own files (a state folder, an output file); what the user named to be read is opened by the commands.
         return Failure(Exit.BAD_INPUT, f"{error.filename}: {error.strerror}")
