@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -276,10 +275,15 @@ def _by_code(code: object, words: str) -> Exception:
 def _reason(error: BaseException) -> str:
     """What was at the bottom of it: requests and urllib3 wrap the system's word into several others."""
     deepest = error
-    while (inner := deepest.__cause__ or deepest.__context__) is not None:
+    tls = False
+    while True:
+        tls = tls or isinstance(deepest, requests.exceptions.SSLError)
+        inner = deepest.__cause__ or deepest.__context__
+        if inner is None:
+            break
         deepest = inner
-    if isinstance(deepest, ssl.SSLError):
-        return f"TLS: {deepest.strerror or deepest}; look at ca, cert and key"
+    if tls:
+        return f"TLS: {deepest}; look at ca, cert and key"
     if isinstance(deepest, OSError) and deepest.strerror:
         return deepest.strerror
     return str(deepest) or type(deepest).__name__

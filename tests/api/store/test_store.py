@@ -149,13 +149,14 @@ def test_a_listing_is_of_one_moment(store: Store) -> None:
     mover = threading.Thread(target=move)
     mover.start()
     try:
-        listings = [store.list("t/") for _ in range(100)]
+        listings = [store.list("t/")]
+        while len({listing.revision for listing in listings}) < 20:
+            listings.append(store.list("t/"))
     finally:
         over.set()
         mover.join()
     assert {len(listing.entries) for listing in listings} == {1}
     assert all(listing.entries[0].revision <= listing.revision for listing in listings)
-    assert len({listing.revision for listing in listings}) > 1
 
 
 # Commits
