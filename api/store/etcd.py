@@ -31,6 +31,7 @@ from api.store.model import (
     StoreError,
     TooLargeError,
     check_changes,
+    first_key,
     prefix_end,
 )
 
@@ -64,11 +65,10 @@ class EtcdStore:
         return self._entry(found[0]) if found else None
 
     def list(self, prefix: str, *, after: str = "", limit: int | None = None) -> Listing:
-        # The least key greater than `after` is that with one more character, the least one.
-        first, end = max(prefix, after + "\0" if after else ""), self._end(prefix)
         if limit == 0:  # which has no limit, to etcd
             return Listing((), self.revision())
-        fields = self._call("/kv/range", {"key": self._key(first), "range_end": end, "limit": str(limit or 0)}).fields
+        request = {"key": self._key(first_key(prefix, after)), "range_end": self._end(prefix), "limit": str(limit or 0)}
+        fields = self._call("/kv/range", request).fields
         return Listing(tuple(self._entry(found) for found in fields.get("kvs", ())), _revision(fields))
 
     def commit(self, changes: Sequence[Change]) -> int:

@@ -173,6 +173,11 @@ def prefix_end(prefix: str) -> str | None:
     return stem[:-1] + chr(0xE000 if last == 0xD800 else last)
 
 
+def first_key(prefix: str, after: str) -> str:
+    """The least key that a listing of a prefix after a key may have: after "a" comes "a" with one more character, the least."""
+    return max(prefix, after + "\0") if after else prefix
+
+
 def _state(found: int) -> str:
     return f"has revision {found}" if found else "does not exist"
 

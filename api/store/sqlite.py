@@ -27,6 +27,7 @@ from api.store.model import (
     Put,
     StoreError,
     check_changes,
+    first_key,
     prefix_end,
 )
 from api.store.schema import APPLICATION_ID, MIGRATIONS
@@ -70,8 +71,8 @@ class SqliteStore:
             revision = _number(connection, "SELECT revision FROM state")
             rows = connection.execute(
                 """SELECT key, value, revision, created FROM entries
-                   WHERE key >= ? AND key > ? AND (key < ?3 OR ?3 IS NULL) AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?""",
-                (prefix, after, prefix_end(prefix), time.time(), -1 if limit is None else limit),
+                   WHERE key >= ? AND key < ? AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?""",
+                (first_key(prefix, after), _end(prefix), time.time(), -1 if limit is None else limit),
             ).fetchall()
         return Listing(tuple(Entry(*row) for row in rows), revision)
 
@@ -146,8 +147,8 @@ class SqliteStore:
             upto = min(revision, after + _BATCH)
             rows = connection.execute(
                 """SELECT key, value, revision FROM changes
-                   WHERE revision > ? AND revision <= ? AND key >= ? AND (key < ?4 OR ?4 IS NULL) ORDER BY revision, place""",
-                (after, upto, prefix, prefix_end(prefix)),
+                   WHERE revision > ? AND revision <= ? AND key >= ? AND key < ? ORDER BY revision, place""",
+                (after, upto, prefix, _end(prefix)),
             ).fetchall()
             (expiry,) = connection.execute("SELECT min(expires) FROM entries WHERE expires IS NOT NULL").fetchone()
         events = [Event(*row) for row in rows]
@@ -254,9 +255,9 @@ class _Transaction:
     def put(self, key: str, value: bytes, expires: float | None = None) -> None:
         self._log(key, value)
         self._connection.execute(
-            """INSERT INTO entries VALUES (?, ?, ?3, ?3, ?4) ON CONFLICT (key) DO UPDATE
+            """INSERT INTO entries (key, value, revision, created, expires) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
                SET value = excluded.value, revision = excluded.revision, expires = excluded.expires""",
-            (key, value, self.revision, expires),
+            (key, value, self.revision, self.revision, expires),
         )
 
     def delete(self, key: str) -> None:
@@ -288,7 +289,9 @@ class _Transaction:
 
     def _log(self, key: str, value: bytes | None) -> None:
         self.revision = self._before + 1
-        self._connection.execute("INSERT INTO changes VALUES (?, ?, ?, ?)", (self.revision, self._place, key, value))
+        self._connection.execute(
+            "INSERT INTO changes (revision, place, key, value) VALUES (?, ?, ?, ?)", (self.revision, self._place, key, value)
+        )
         self._place += 1
 
     def _write_revision(self) -> None:
@@ -306,6 +309,11 @@ def _transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _end(prefix: str) -> str | bytes:
+    """What is greater than all keys with a prefix; where no text is, a blob: SQLite orders blobs after all text."""
+    return prefix_end(prefix) or b""
 
 
 def _number(connection: sqlite3.Connection, query: str) -> int:

@@ -24,16 +24,19 @@ _HISTORY = 20
 def main() -> None:
     path, rounds = Path(sys.argv[1]), int(sys.argv[2])
     chance = random.Random(4)
-    acknowledged = in_midst = 0
-    for _ in range(rounds):
-        told = one_writer(path, chance.uniform(0.0, 0.04), chance.uniform(0.0, 0.002))
-        acknowledged = max(acknowledged, told)
-        with SqliteStore(path, history=_HISTORY) as store:
+    acknowledged = commits = in_midst = 0
+    for turn in range(rounds):
+        if turn % 15 == 0:  # a new file, whose making is killed too
+            acknowledged = 0
+        file = path.with_suffix(f".{turn // 15}")
+        acknowledged = max(before := acknowledged, one_writer(file, chance.uniform(0.0, 0.04), chance.uniform(0.0, 0.002)))
+        with SqliteStore(file, history=_HISTORY) as store:
             stored = look(store)
         assert acknowledged <= stored <= acknowledged + 1, f"{acknowledged} acknowledged, {stored} stored"
         in_midst += stored > acknowledged
+        commits += stored - before
         acknowledged = stored
-    print(f"{rounds} writers killed, {acknowledged} commits, {in_midst} killed between a commit and its acknowledgement")
+    print(f"{rounds} writers killed, {commits} commits, {in_midst} killed between a commit and its acknowledgement")
 
 
 def one_writer(path: Path, seconds: float, jitter: float) -> int:

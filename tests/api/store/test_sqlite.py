@@ -44,7 +44,7 @@ def test_what_killed_writers_acknowledged_is_there_and_nothing_is_half_there(pat
 
 @pytest.mark.long
 def test_many_killed_writers(path: Path) -> None:
-    print(killed(path, 5000))
+    print(killed(path, 3000))
 
 
 _PROCESS = """
@@ -161,6 +161,51 @@ def altered(path: Path, statement: str) -> None:
     connection.execute(statement)
     connection.commit()
     connection.close()
+
+
+def test_an_older_file_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SqliteStore(path) as store:
+        revision = store.commit([Put("a", b"1")])
+    monkeypatch.setattr(
+        "api.store.sqlite.MIGRATIONS", (*MIGRATIONS, ("ALTER TABLE entries ADD COLUMN note TEXT",), ("CREATE TABLE t (x)",))
+    )
+    with SqliteStore(path) as store:
+        assert store.commit([Put("b", b"", 0)]) == revision + 1
+        assert [entry.key for entry in store.list("").entries] == ["a", "b"]
+    monkeypatch.undo()
+    with pytest.raises(StoreError, match="has version 3"):
+        SqliteStore(path)
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    SqliteStore(path).close()
+    monkeypatch.setattr("api.store.sqlite.MIGRATIONS", (*MIGRATIONS, ("DROP TABLE changes", "nonsense")))
+    with pytest.raises(StoreError, match='near "nonsense"'):
+        SqliteStore(path)
+    monkeypatch.undo()
+    use(path)
+
+
+def test_pages_of_a_long_listing_are_found_by_the_index(path: Path) -> None:
+    """The last page costs no more than the first, and the keys behind the prefix cost nothing."""
+    with SqliteStore(path) as store:
+        for first in range(0, 2000, 100):
+            store.commit([Put(f"{'ab'[number % 2]}/{number:06}", b"") for number in range(first, first + 100)])
+
+        def steps(prefix: str, after: str) -> int:
+            """Steps of SQLite's virtual machine, in fives."""
+            taken: list[None] = []
+            with store._connection() as connection:
+                connection.set_progress_handler(lambda: taken.append(None), 5)
+            assert 9 <= len(store.list(prefix, after=after, limit=10).entries) <= 10
+            with store._connection() as connection:
+                connection.set_progress_handler(None, 5)
+            return len(taken)
+
+        first_page = steps("a/", "")
+        assert 10 < first_page < 100
+        assert steps("a/", "a/001979") <= first_page
+        assert steps("b/", "b/001979") <= first_page
 
 
 def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
