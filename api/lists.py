@@ -145,6 +145,7 @@ def replace_items(documents: Documents, list_id: str, bodies: Sequence[ItemBody]
 
 
 def delete_items(documents: Documents, list_id: str, wanted: Sequence[ItemReference]) -> Change:
+    find(documents, list_id)
     left = {item.id(list_id): item for item in documents.items.get(list_id, Items()).items}
     for at, reference in enumerate(wanted):
         if left.pop(reference.id, None) is None:
