@@ -179,6 +179,55 @@ def test_payload_rules_in_phases_decide_as_the_reference_does(
     compare(lab, random_policy(rng, tried, deep=True), tried, seed)
 
 
+HERE = f'interface.in in {{"elsewhere" "{INTERFACES[0]}"}}'
+WAYS = [
+    "ip.ttl == 64",
+    "not tcp.dstport == 80",
+    "not (udp.dstport == 53 or tcp.dstport == 80)",
+    'udp.payload contains "x"',
+    'not udp.payload contains "x"',
+    'not tcp.dstport == 80 and payload contains "x"',
+    'not udp.dstport == 53 and payload contains "x"',
+    'tcp.dstport == 80 or not udp.dstport == 53 or udp.payload contains "x"',
+    f'udp.dstport in {{5 50..60}} and {HERE} and udp.payload contains "x"',
+    f'udp.dstport in {{5 50..60}} and {HERE} and not tcp.dstport == 80 and payload contains "x"',
+    f'ip.len in {{40 29..33 45..60}} and {HERE} and payload contains "x"',
+    f'({HERE}) xor (ip.ttl == 1 and udp.payload contains "x" or not tcp.dstport == 80 and ip.ttl == 2)',
+]
+"""What may bring a packet to an allow: native tests, such with guards, payload, sets with and without names, and all of these."""
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("others", ["", 'block "p" when udp.payload contains "pp"\nallow "q" when udp.payload contains "qq"\n'])
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_below_an_allow_sees_its_packet_in_that_phase(lab: KernelLab, way: str, others: str) -> None:
+    texts = [
+        f'count "c" when {way}\nallow "a" when {way}\nlog "below" when true\n{others}block "below too" when ip.ttl == 64',
+        f'log "m" when true\n{others}allow "n" when {way}\ncount "o" when true',
+        'block "last" when ip.ttl == 64',
+    ]
+    texts[1:] = [text.replace('"p"', '"p2"').replace('"q"', '"q2"') for text in texts[1:]]
+    segments = [(udp(destination=port, payload=payload), 17) for port in (53, 55, 5, 7) for payload in (b"", b"x", b"qqx", b"yy")]
+    segments += [(tcp(destination=port, payload=payload), 6) for port in (53, 80) for payload in (b"", b"x")]
+    compare(lab, phased(*texts), [packet for segment in segments for packet in shapes(*segment)], 0)
+
+
+def shapes(segment: bytes, protocol: int) -> list[Packet]:
+    """The segment in packets of every class."""
+    first, later, behind = (
+        bytes((kind, 0)) + word.to_bytes(2, "big") + bytes(4) for kind, word in ((protocol, 1), (protocol, 80), (60, 1))
+    )
+    ah, options = bytes((protocol, 4)) + bytes(22), bytes((protocol, 0, 1, 4)) + bytes(4)
+    return [
+        seen(data)
+        for data in (
+            ipv4(segment, protocol), ipv4(segment, protocol, fragment=0x2000), ipv4(segment, protocol, fragment=10),
+            ipv6(segment, protocol), ipv6(options + segment, 60), ipv6(first + segment, 44), ipv6(later + segment, 44),
+            ipv6(ah + segment, 51), ipv6(behind + options + segment, 44), ipv6(ah[:1] + b"\4" + bytes(22) + segment, 51, hop_limit=2),
+        )
+    ]  # fmt: skip
+
+
 @pytest.mark.kernel
 @pytest.mark.parametrize("seed", range(3))
 def test_maps_in_phases_decide_as_the_reference_does(lab: KernelLab, seed: int) -> None:
@@ -187,7 +236,8 @@ def test_maps_in_phases_decide_as_the_reference_does(lab: KernelLab, seed: int) 
     texts = []
     for phase in range(3):
         actions = rng.choices(("allow", "block"), (3, 1), k=30)
-        texts.append("\n".join(f'{action} "{phase} {n}" when udp.dstport == {rng.randrange(60)}' for n, action in enumerate(actions)))
+        ports = [f'{action} "{phase} {n}" when udp.dstport == {rng.randrange(60)}' for n, action in enumerate(actions)]
+        texts.append("\n".join([*ports, f'log "{phase} below" when ip']))
     policy = phased(*texts)
     tried = []
     for port in range(60):
