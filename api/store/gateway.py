@@ -31,6 +31,9 @@ _IDLE_SECONDS = 60.0
 """A stream on which nothing came for so long is begun anew, as its server may hang."""
 _STOP_SECONDS = 0.2
 _CONNECTIONS = 64
+_TRIES = 4
+"""Requests that may hang, one after the other, within the timeout of an address. What a leader had not passed on when it died is lost,
+and whoever waits for it hears nothing for six seconds (etcd's ReqTimeout)."""
 
 
 class RefusedError(Exception):
@@ -63,7 +66,12 @@ class Gateway:
         self._session = _session(address)
         self._servers = [
             Etcd3Client(
-                host, port, "https" if address.tls else "http", timeout=address.timeout_seconds / 2, api_path="/v3/", session=self._session
+                host,
+                port,
+                "https" if address.tls else "http",
+                timeout=address.timeout_seconds / _TRIES,
+                api_path="/v3/",
+                session=self._session,
             )
             for host, port in address.servers
         ]
@@ -112,7 +120,7 @@ class Gateway:
                 # so that a server without a leader ends the stream instead of being silent
                 headers={**self._headers(server), "Grpc-Metadata-hasleader": "true"},
                 stream=True,
-                timeout=(self._address.timeout_seconds / 2, _IDLE_SECONDS),
+                timeout=(self._address.timeout_seconds / _TRIES, _IDLE_SECONDS),
             ) as response:
                 threading.Thread(target=shut_when_stopped, args=(response,), daemon=True, name="etcd-watch-stop").start()
                 for line in _lines(response):
