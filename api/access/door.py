@@ -74,8 +74,7 @@ class Door:
                 raise
             await _failure(error)(scope, receive, noting)
         finally:
-            route = scope.get("route")
-            self._requests.note(scope["method"], getattr(route, "path", None), status, time.perf_counter() - started)
+            self._requests.note(scope["method"], _route(scope), status, time.perf_counter() - started)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
@@ -121,6 +120,12 @@ def _address(scope: Scope) -> str:
     """The client's; of a local socket, which has none, the loopback's."""
     client = scope.get("client")
     return client[0] if client and client[0] else "127.0.0.1"
+
+
+def _route(scope: Scope) -> str | None:
+    """The path of the route that answered, with its parameters' names. (Whether that has the router's prefix is FastAPI's version's.)"""
+    path: str | None = getattr(scope.get("route"), "path", None)
+    return path if path is None or path.startswith(BASE) or not scope["path"].startswith(BASE) else BASE + path
 
 
 def bearer_of(scope: Scope) -> str | None:
