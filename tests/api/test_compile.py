@@ -149,7 +149,7 @@ def test_every_wrong_rule_is_told_with_its_place() -> None:
     before = tenant(expression_characters=100)
     bodies = (rule(A), rule("udp.dstprot == 1"), rule("ip.src in $nothing"), rule(" or ".join([A] * 20)))
     change = rulesets.create(before, ruleset("magic_transit", *bodies, kind="custom"))
-    with pytest.raises(Exception, match="udp.dstprot") as error:
+    with pytest.raises(Exception, match=r"udp\.dstprot") as error:
         refuse_wrong(change, before)
     problems = error.value.problems  # type: ignore[attr-defined]
     assert [each.pointer for each in problems] == ["/rules/1/expression", "/rules/2/expression", "/rules/3/expression"]
