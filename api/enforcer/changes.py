@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from api.enforcer.compile import Compiler, check_tenant
-from api.enforcer.drift import Fingerprints
+from api.enforcer.drift import Fingerprints, rules_of
 from api.enforcer.messages import EnforcedTenant, RuleCount
 from api.policy_text import PolicyText
 from bpf import BpfError
 from firewall import dispatch, nft
 from firewall.generation import TABLE, Generation
 from firewall.kernel import Kernel
-from firewall.netlink import NetlinkError
+from firewall.netlink import Netlink, NetlinkError
+from firewall.nft import NftError
 from firewall.pins import Pins
 from firewall.state import State
 from rules_dsl.policy import Hook
@@ -43,6 +44,7 @@ class Change:
     kernel: Kernel
     held: ExitStack = field(repr=False)
     """Gives the lock back."""
+    fingerprint: bytes | None = None
 
 
 class Changes:
@@ -85,20 +87,29 @@ class Changes:
                 raise
             return Change(generation, revision, kernel, held.pop_all())
 
+    def examine(self, change: Change) -> None:
+        """Takes the fingerprint of what is prepared. Raises NetlinkError."""
+        with Netlink() as link:
+            change.fingerprint = rules_of(link, change.generation.tenant, change.generation.revision)
+
     def commit(self, change: Change) -> None:
         """Enforces it; `settle` must follow, whatever happens. Raises GenerationError, NetlinkError."""
+        tenant = change.generation.tenant
         change.kernel.flip(change.generation, f"store revision {change.revision}")
+        try:
+            self._fingerprints.forget(tenant)
+            if change.fingerprint is not None:
+                self._fingerprints.keep(change.kernel, tenant, change.fingerprint)
+                self._drifted -= {tenant}
+        except (NetlinkError, OSError, KeyError):  # it is enforced; a fingerprint that is missing shows as drift
+            log.exception("%s has no fingerprint", tenant)
 
-    def settle(self, change: Change, *, committed: bool) -> None:
+    def settle(self, change: Change) -> None:
         """Clears away the generation that is not enforced, the old one or this, and gives the lock back."""
         with change.held:
             try:
                 change.kernel.sweep()
-                if committed:
-                    self._fingerprints.take(change.kernel, change.generation.tenant)
-                    self._drifted -= {change.generation.tenant}
-            except (NetlinkError, BpfError, OSError, KeyError):
-                # The next change sweeps first, and a fingerprint that is missing shows as drift.
+            except (NetlinkError, NftError, BpfError, OSError):  # the next change sweeps first
                 log.exception("what was left of a change of %s could not be cleared away", change.generation.tenant)
 
     def remove(self, tenant: str) -> None:

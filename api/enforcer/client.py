@@ -174,7 +174,8 @@ class EnforcerClient:
         while True:
             connection, is_new = self._connection()
             try:
-                messages.send(connection, request)
+                with contextlib.suppress(BrokenPipeError):  # it may have said why before it closed the connection
+                    messages.send(connection, request)
                 answer = received(connection)
             except EnforcerUnavailable:
                 connection.close()

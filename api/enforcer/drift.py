@@ -27,41 +27,70 @@ _VALUES: Final = frozenset({"counter", "quota", "last"})
 """Expressions whose contents change with packets."""
 
 
-def fingerprint(kernel: Netlink, entry: Enforced) -> bytes:
-    """Of what stands for the tenant in nf_tables. Raises NetlinkError."""
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    rules: bytes
+    """Of the generation's chains and sets."""
+    way: bytes
+    """Of what leads to them: the table, the base chains, the claims, the tenant's chain."""
+    pins: frozenset[str]
+
+
+def _digest(parts: Iterator[bytes]) -> bytes:
     digest = blake2s(digest_size=16)
-    for part in _parts(kernel, entry):
+    for part in parts:
         digest.update(struct.pack("=I", len(part)) + part)
     return digest.digest()
 
 
-def _parts(kernel: Netlink, entry: Enforced) -> Iterator[bytes]:
-    prefix = prefix_of(entry.tenant, entry.revision) + "."
-    hooks = {claim.hook for claim in entry.claims}
+def rules_of(kernel: Netlink, tenant: str, revision: int) -> bytes:
+    """The fingerprint of a generation, enforced or not. Raises NetlinkError."""
+    return _digest(_rules(kernel, prefix_of(tenant, revision) + "."))
+
+
+def way_to(kernel: Netlink, entry: Enforced) -> bytes:
+    """The fingerprint of what leads to the generation that is enforced. Raises NetlinkError."""
+    return _digest(_way(kernel, entry))
+
+
+def pins_of(tenant: str, revision: int) -> frozenset[str]:
+    folder = Pins.here().folder(tenant, revision)
+    return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
+
+
+def _rules(kernel: Netlink, prefix: str) -> Iterator[bytes]:
+    for name in kernel.chains(TABLE):
+        if name.startswith(prefix):
+            yield b"chain " + name.encode()
+    for rule in kernel.listing(netlink.GETRULE, string(_RULE_TABLE, TABLE)):
+        name = text_of(rule[_RULE_CHAIN])
+        if name.startswith(prefix):
+            yield b"rule " + name.encode()
+            yield from _expressions(rule.get(_RULE_EXPRESSIONS, b""))
+    for found in kernel.listing(netlink.GETSET, string(_SET_TABLE, TABLE)):
+        name = text_of(found[_SET_NAME])
+        if name.startswith(prefix):
+            flags = struct.unpack(">I", found.get(_SET_FLAGS, bytes(4)))[0]
+            yield b"set " + name.encode() + b"".join(found.get(each, b"") for each in (_SET_FLAGS, _SET_KEY_LENGTH, _SET_DATA_TYPE))
+            if not flags & _FILLED_BY_PACKETS:
+                yield from sorted(_elements(kernel, name))
+
+
+def _way(kernel: Netlink, entry: Enforced) -> Iterator[bytes]:
     kinds = {claim.kind.value for claim in entry.claims}
-    bases = {dispatch.base_chain(hook) for hook in hooks}
+    bases = {dispatch.base_chain(claim.hook) for claim in entry.claims}
     yield from sorted(repr(claim).encode() for claim in entry.claims)
     for table in kernel.listing(netlink.GETTABLE):
         if text_of(table[1]) == TABLE:
             yield table.get(2, b"")  # flags: whether it is dormant
     for chain in kernel.listing(netlink.GETCHAIN):
         name = text_of(chain[_CHAIN_NAME])
-        if text_of(chain[_CHAIN_TABLE]) == TABLE and (name in bases or name == entry.tenant or name.startswith(prefix)):
+        if text_of(chain[_CHAIN_TABLE]) == TABLE and name in bases:
             yield b"chain " + name.encode() + chain.get(_CHAIN_HOOK, b"") + chain.get(_CHAIN_POLICY, b"")
-    for rule in kernel.listing(netlink.GETRULE, string(_RULE_TABLE, TABLE)):
-        name = text_of(rule[_RULE_CHAIN])
-        in_base = name in bases and netlink.comment_of(rule.get(_RULE_USERDATA, b"")) in kinds
-        if in_base or name == entry.tenant or name.startswith(prefix):
-            yield b"rule " + name.encode()
-            yield from _expressions(rule.get(_RULE_EXPRESSIONS, b""))
-    for found in kernel.listing(netlink.GETSET, string(_SET_TABLE, TABLE)):
-        name = text_of(found[_SET_NAME])
-        if not name.startswith(prefix):
-            continue
-        flags = struct.unpack(">I", found.get(_SET_FLAGS, bytes(4)))[0]
-        yield b"set " + name.encode() + b"".join(found.get(each, b"") for each in (_SET_FLAGS, _SET_KEY_LENGTH, _SET_DATA_TYPE))
-        if not flags & _FILLED_BY_PACKETS:
-            yield from sorted(_elements(kernel, name))
+    for name in (*sorted(bases), entry.tenant):
+        for rule in kernel.rules(TABLE, name):
+            if name == entry.tenant or rule.comment in kinds:
+                yield b"rule " + name.encode() + b"".join(rule.expressions)
 
 
 def _expressions(body: bytes) -> Iterator[bytes]:
@@ -78,18 +107,11 @@ def _elements(kernel: Netlink, name: str) -> Iterator[bytes]:
             yield b"".join(attribute(kind, parts[kind]) for kind in (1, 2, 3, 10) if kind in parts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Installed:
-    fingerprint: bytes
-    revision: int
-    pins: frozenset[str]
-
-
 class Fingerprints:
     """Of the tenants that this process has installed. For one thread at a time, the one that may change the kernel."""
 
     def __init__(self) -> None:
-        self._installed: dict[str, _Installed] = {}
+        self._installed: dict[str, tuple[int, Fingerprint]] = {}
         self._seen_whole: int | None = None
         """The number of the last transaction when all of them were found whole."""
 
@@ -97,33 +119,30 @@ class Fingerprints:
     def tenants(self) -> frozenset[str]:
         return frozenset(self._installed)
 
-    def take(self, kernel: Kernel, tenant: str) -> None:
-        """Of a tenant that has just been installed. Raises NetlinkError."""
+    def keep(self, kernel: Kernel, tenant: str, rules: bytes) -> None:
+        """Of a tenant whose generation, with this fingerprint, has just been enforced. Raises NetlinkError."""
         entry = kernel.enforced()[tenant]
         with Netlink() as link:
-            self._installed[tenant] = _Installed(fingerprint(link, entry), entry.revision, _pins(tenant, entry.revision))
+            self._installed[tenant] = entry.revision, Fingerprint(rules, way_to(link, entry), pins_of(tenant, entry.revision))
 
     def forget(self, tenant: str) -> None:
         self._installed.pop(tenant, None)
 
     def drifted(self, kernel: Kernel) -> tuple[str, ...]:
         """The tenants whose state is not what was installed, by name. Raises NetlinkError."""
-        unpinned = {tenant for tenant, each in self._installed.items() if _pins(tenant, each.revision) != each.pins}
+        unpinned = {tenant for tenant, (revision, kept) in self._installed.items() if pins_of(tenant, revision) != kept.pins}
         with Netlink() as link:
             last = link.transaction()
             if last == self._seen_whole:
                 return tuple(sorted(unpinned))
             standing = kernel.enforced()
-            changed = {
-                tenant
-                for tenant, installed in self._installed.items()
-                if tenant not in standing or fingerprint(link, standing[tenant]) != installed.fingerprint
-            }
+            changed = {tenant for tenant in self._installed if not self._is_whole(link, tenant, standing.get(tenant))}
             if not changed and link.transaction() == last:
                 self._seen_whole = last
         return tuple(sorted(unpinned | changed))
 
-
-def _pins(tenant: str, revision: int) -> frozenset[str]:
-    folder = Pins.here().folder(tenant, revision)
-    return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
+    def _is_whole(self, link: Netlink, tenant: str, entry: Enforced | None) -> bool:
+        revision, kept = self._installed[tenant]
+        if entry is None or entry.revision != revision or way_to(link, entry) != kept.way:
+            return False
+        return rules_of(link, tenant, revision) == kept.rules

@@ -94,6 +94,7 @@ class Server:
         self._connections = threading.BoundedSemaphore(most.connections)
         self.captures = threading.BoundedSemaphore(most.captures)
         self._open: set[socket.socket] = set()
+        self._closing = False
         self._listening = _listen(path, group)
 
     def __enter__(self) -> Self:
@@ -104,6 +105,7 @@ class Server:
 
     def close(self) -> None:
         """Ends all connections; their changes are abandoned."""
+        self._closing = True
         with suppress(OSError):  # wakes `serve`
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
@@ -121,7 +123,7 @@ class Server:
             try:
                 connection, _ = self._listening.accept()
             except OSError:
-                if self._listening.fileno() < 0 or not self._path.exists():
+                if self._closing:
                     return
                 log.exception("a connection cannot be accepted")
                 time.sleep(0.1)
@@ -198,6 +200,8 @@ class _Conversation:
                     self._send(answer)
                     if self._committed:
                         self._settle()
+                    elif isinstance(answer, Ready) and self._change is not None:
+                        self._server.changes.examine(self._change)
         finally:
             if self._change is not None:
                 if not self._committed:
@@ -220,10 +224,10 @@ class _Conversation:
         messages.send(self._connection, answer)
 
     def _settle(self) -> None:
-        change, committed = self._change, self._committed
+        change = self._change
         self._change, self._committed = None, False
         assert change is not None
-        self._server.changes.settle(change, committed=committed)
+        self._server.changes.settle(change)
 
     def _answers(self, data: bytes) -> Iterator[Answer]:
         try:
