@@ -86,9 +86,9 @@ class Cluster:
         for server in self.servers:
             server.stop()
 
-    def address(self, prefix: str, options: str = "") -> str:
+    def address(self, prefix: str, options: str = "", timeout: int = 20) -> str:
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
-        return f"etcd{'s' if self.tls else ''}://{hosts}/{prefix}?timeout=20{options}"
+        return f"etcd{'s' if self.tls else ''}://{hosts}/{prefix}?timeout={timeout}{options}"
 
     def leader(self) -> Server:
         """The server that leads, as the first one that answers says."""
