@@ -126,9 +126,13 @@ class Served:
 def served(settings: Settings = UNBOUNDED) -> Iterator[Served]:
     """A node without tenants."""
     paper = Paper()
-    with tempfile.TemporaryDirectory() as folder, open_store(str(Path(folder) / "store.db")) as store:
-        with Node(store, paper, "paper", drift_seconds=0.2, keep_seconds=0.1) as node, listening(node, settings) as url:
-            yield Served(node, paper, url)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_store(str(Path(folder) / "store.db")) as store,
+        Node(store, paper, "paper", drift_seconds=0.2, keep_seconds=0.1) as node,
+        listening(node, settings) as url,
+    ):
+        yield Served(node, paper, url)
 
 
 @contextmanager
