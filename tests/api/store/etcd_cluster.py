@@ -9,9 +9,10 @@ import socket
 import subprocess
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -91,19 +92,19 @@ class Cluster:
         return f"etcd{'s' if self.tls else ''}://{hosts}/{prefix}?timeout={timeout}{options}"
 
     def leader(self) -> Server:
-        """The server that leads, as the first one that answers says."""
-        for server in self.servers:
-            try:
-                status = post(server.port, "/v3/maintenance/status", {})
-            except OSError:
-                continue
-            if status.get("leader") == status["header"]["member_id"]:
-                return server
-        time.sleep(0.1)
-        return self.leader()
+        """The server that leads, as it says itself; waits for an election."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for server in self.servers:
+                with suppress(OSError):
+                    status = post(server.port, "/v3/maintenance/status", {})
+                    if status.get("leader") == status["header"]["member_id"]:
+                        return server
+            time.sleep(0.1)
+        pytest.fail(f"no server of etcd leads; their logs are in {self.servers[0].log.parent}", pytrace=False)
 
 
-def post(port: int, path: str, body: dict[str, object], token: str = "") -> dict[str, object]:
+def post(port: int, path: str, body: dict[str, object], token: str = "") -> dict[str, Any]:
     """A request of the tests' own, beside the store."""
     headers = {"Authorization": token} if token else {}
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), headers)

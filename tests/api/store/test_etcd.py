@@ -177,9 +177,10 @@ def test_a_lease_that_etcd_has_lost_is_taken_anew(etcd: Cluster) -> None:
 
     with open_store(etcd.address("lease")) as store:
         assert isinstance(store, EtcdStore)
-        store.commit([Put("a", b"1")])
+        start = store.commit([Put("a", b"1")])
         post(etcd.servers[0].port, "/v3/lease/revoke", {"ID": store._marks._id})
-        store.commit([Put("a", b"2")])
+        revisions = [store.commit([Put("a", b"2")]), store.commit([Put("a", b"3")])]
+        assert [group[0].revision for group in islice(store.watch("a", start), 2)] == revisions
 
 
 def test_stores_with_other_prefixes_do_not_see_each_other(etcd: Cluster) -> None:
