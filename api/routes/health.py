@@ -25,7 +25,9 @@ router = APIRouter(tags=["node"], default_response_class=PlainTextResponse)
 
 
 def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": Refusal, "description": STATUSES[status]} for status in statuses}
+    """Errors in JSON, of routes that answer well in text."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{Refusal.__name__}"}}}
+    return {status: {"description": STATUSES[status], "content": content} for status in statuses}
 
 
 @router.get("/healthz")
