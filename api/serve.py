@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final
 
 from api.enforcer.client import SOCKET, EnforcerClient, EnforcerUnavailable
 from api.privileges import ENFORCER, PrivilegeError, User, become, end_with_parent, keep_only, user_of
+from api.settings import DEFAULTS, Rate, Settings
 from firewall.state import State, StateError, state_directory
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Serving:
     key: Path | None = None
     trusted_proxies: str | None = None
     """Addresses whose X-Forwarded-For counts."""
+    settings: Settings = DEFAULTS
 
 
 class ServeError(Exception):
@@ -91,9 +93,12 @@ def serve(options: argparse.Namespace) -> int:
         ) from error
     if user.uid == 0:
         raise ServeError("the API does not run as root", "name a user of its own with --user")
+    rate = Rate(options.rate, 2 * options.rate)
+    settings = Settings(options.body_limit << 20, options.capture_limit << 20, rate, open_metrics=options.open_metrics)
     serving = Serving(
         options.listen, options.store, options.node, options.region, user, options.enforcer, options.ssl_certfile, options.ssl_keyfile,
         options.forwarded_allow_ips,
+        settings,
     )  # fmt: skip
     if options.enforcer_only:
         run_enforcer(serving)
@@ -226,10 +231,10 @@ def run_api(serving: Serving, listening: socket.socket, ready: Ready = notify_re
         Node(store, enforcer, serving.node) as node,
     ):
         config = uvicorn.Config(
-            create_app(node),
+            create_app(node, serving.settings),
             log_config=None,
             access_log=False,
-            lifespan="off",
+            lifespan="on",
             server_header=False,
             proxy_headers=serving.trusted_proxies is not None,
             forwarded_allow_ips=serving.trusted_proxies,

@@ -29,3 +29,6 @@ class Settings:
     """Seconds between signs of life of an event stream."""
     streams: int = 32
     """Event streams and captures at a time, of each tenant."""
+
+
+DEFAULTS = Settings()

@@ -7,7 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-from api.cli.store import add_store
+from api.cli.store import add_store, positive
 from firewall.cli.commands import Commands
 from firewall.cli.console import Exit, Refused
 
@@ -39,6 +39,16 @@ def register(commands: Commands) -> None:
     serve.add_argument(
         "--forwarded-allow-ips", metavar="ADDRESSES", help="proxies whose X-Forwarded-For is believed, with commas between (default: none)"
     )
+    serve.add_argument("--rate", type=positive, default=200, metavar="N", help="requests a second of each token (default: %(default)s)")
+    serve.add_argument("--body-limit", type=positive, default=16, metavar="MIB", help="of a request's body (default: %(default)s MiB)")
+    serve.add_argument(
+        "--capture-limit",
+        type=positive,
+        default=64,
+        metavar="MIB",
+        help="of a capture that is sent to be replayed (default: %(default)s MiB)",
+    )
+    serve.add_argument("--open-metrics", action="store_true", help="answer /metrics without a token to clients on loopback")
     one = serve.add_mutually_exclusive_group()
     one.add_argument("--enforcer-only", action="store_true", help="only the enforcer, at the socket")
     one.add_argument("--api-only", action="store_true", help="only the API, with an enforcer at the socket")

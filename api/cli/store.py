@@ -13,15 +13,17 @@ from firewall.cli.console import Refused
 if TYPE_CHECKING:
     from api.store import Put, Store
 
-DEFAULT_STORE = "/var/lib/mantlet/api.db"
+USUAL_PLACE = "/var/lib/mantlet"
+"""As `firewall.state` has it, which is not imported for a help text."""
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store",
-        default=os.environ.get("MANTLET_STORE", DEFAULT_STORE),
+        default=os.environ.get("MANTLET_STORE") or os.path.join(os.environ.get("MANTLET_STATE_DIR") or USUAL_PLACE, "api", "store.db"),
         metavar="URL",
-        help=f"where the API keeps its state: a file, or etcd://HOST:PORT/PREFIX (default: $MANTLET_STORE, or {DEFAULT_STORE})",
+        help="where the API keeps its state: a file, or etcd://HOST:PORT/PREFIX (default: $MANTLET_STORE, or api/store.db in "
+        f"$MANTLET_STATE_DIR, or {USUAL_PLACE}/api/store.db)",
     )
 
 
