@@ -104,13 +104,17 @@ class LiveCapture:
         self._snap_length = snap_length
         self._watches: dict[socket.socket, _Watch] = {}
         expression = fold_place(expression, Hook.PREROUTING, Environment(node, {}))
+        widened = _widened(expression)
+        self._is_widened = widened is not expression
         with ExitStack() as opened:
             try:
                 self._judge = opened.enter_context(load(compile_program("capture", expression)))
                 for watch in _watches(protect, tuple(others)):
-                    predicate = conjunction([watch.traffic, _widened(expression)])
+                    predicate = conjunction([watch.traffic, widened])
                     if predicate != FALSE:
-                        program = opened.enter_context(load(compile_program("capture", predicate, answer=snap_length)))
+                        program = opened.enter_context(
+                            load(compile_program("capture", predicate, answer=max(snap_length, SHORTEST_ETHERNET)))
+                        )
                         for protocol in (ETH_P_IP, ETH_P_IPV6):
                             packets = opened.enter_context(_socket(watch.interface, protocol, program.fd, receive_bytes))
                             self._watches[packets] = watch
@@ -169,7 +173,7 @@ class LiveCapture:
 
     def _receive(self, packets: socket.socket) -> LivePacket | None:
         try:
-            data, told, _, (interface, _, kind, *_) = packets.recvmsg(self._snap_length, 256, socket.MSG_DONTWAIT)
+            data, told, _, (interface, _, kind, *_) = packets.recvmsg(max(self._snap_length, SHORTEST_ETHERNET), 256, socket.MSG_DONTWAIT)
         except OSError:  # nothing there after all, or its interface has gone
             return None
         watch = self._watches[packets]
@@ -184,11 +188,10 @@ class LiveCapture:
                 length = _AUXDATA.unpack(body)[1]
         whole = _ip_length(data)
         if whole is not None and whole < length:
-            length = whole
-            data = data[:whole]
-            if self._judge.run(data) == 0:
-                return None
-        return LivePacket(time_ns, data, length, interface)
+            data, length = data[:whole], whole
+        if self._is_widened and length < SHORTEST_ETHERNET and self._judge.run(data) == 0:
+            return None
+        return LivePacket(time_ns, data[: self._snap_length], length, interface)
 
 
 @dataclass(frozen=True, slots=True)
