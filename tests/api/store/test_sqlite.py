@@ -39,7 +39,7 @@ def killed(path: Path, rounds: int) -> str:
 
 
 def test_what_killed_writers_acknowledged_is_there_and_nothing_is_half_there(path: Path) -> None:
-    assert killed(path, 150).startswith("150 writers killed")
+    assert killed(path, 120).startswith("120 writers killed")
 
 
 @pytest.mark.long
