@@ -78,8 +78,9 @@ def explained(plan: Plan, generation: Generation) -> Iterator[str]:
 
 
 def _bounds(plan: Plan, reading: Sequence[ProgramImage]) -> Iterator[str]:
-    if plan.evaluated:
-        yield f"One program evaluates the payload of {len(plan.evaluated)} rules, for packets that one of them may concern."
+    for phase in dict.fromkeys(_phase(plan, each.index) for each in plan.evaluated):
+        rules = f"{_evaluated_with(plan, phase)} rules" + (f" of phase {phase}" if plan.policy.last_phase else "")
+        yield f"One program evaluates the payload of {rules}, for packets that one of them may concern."
     for image in reading:
         passes = f"{image.passes:,} {'pass' if image.passes == 1 else 'passes'} over a payload or field"
         bound = f"{worst(image, PAYLOAD_SHOWN) / 1000:,.0f} microseconds for {PAYLOAD_SHOWN:,} hostile bytes"
@@ -115,9 +116,18 @@ def _choice(plan: Plan, packets: PacketClass, index: int) -> tuple[str, ...]:
         reasons = (omission.reason for omission in plan.omissions if omission.packets is packets and omission.index == index)
         return tuple(reason.removesuffix(f" ({packets.value})") for reason in reasons)
     if has_payload(stage) and any(each.index == index for each in plan.evaluated):
-        others = len(plan.evaluated) - 1
+        others = _evaluated_with(plan, stage.phase) - 1
         return (*stage.reasons, f"expected cost: its part of one program for this and {others} other {'rule' if others == 1 else 'rules'}")
     return (*stage.reasons, f"expected cost: {cost_of(stage)}")
+
+
+def _phase(plan: Plan, index: int) -> int:
+    return plan.policy.rules[index].phase
+
+
+def _evaluated_with(plan: Plan, phase: int) -> int:
+    """How many rules the evaluator of a phase has."""
+    return sum(_phase(plan, each.index) == phase for each in plan.evaluated)
 
 
 def stage_of(plan: Plan, packets: PacketClass, index: int) -> Stage | None:
