@@ -10,15 +10,18 @@ ends all. Meanwhile the kernel enforces what it has."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import os
+import pkgutil
 import select
 import signal
 import socket
 import stat
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -29,6 +32,7 @@ from typing import TYPE_CHECKING, Final
 from api.enforcer.client import SOCKET, EnforcerClient, EnforcerUnavailable
 from api.privileges import ENFORCER, PrivilegeError, User, become, end_with_parent, keep_only, user_of
 from api.settings import DEFAULTS, Rate, Settings
+from api.store.model import StoreError
 from firewall.state import State, StateError, state_directory
 
 if TYPE_CHECKING:
@@ -46,6 +50,20 @@ STARTING_SECONDS: Final = 30.0
 """How long the API waits for an enforcer."""
 ENDING_SECONDS: Final = 15.0
 FAILED, ENDED = 3, 0
+PACKAGES: Final = (
+    "api",
+    "rules_dsl",
+    "bpf",
+    "firewall",
+    "uvicorn",
+    "fastapi",
+    "starlette",
+    "anyio",
+    "asyncio",
+    "email",
+    "encodings",
+    "http",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +235,9 @@ def run_api(serving: Serving, listening: socket.socket, ready: Ready = notify_re
         signal.signal(number, _exit)
     certificate = _tls(serving)  # whose key may be root's alone
     if os.geteuid() == 0:
+        if not _can_import(serving.user):
+            log.warning("user %d cannot read Python's modules at %s: all are loaded before", serving.user.uid, Path(os.__file__).parent)
+            _import_all()
         become(serving.user)
     else:
         keep_only(())
@@ -245,6 +266,31 @@ def run_api(serving: Serving, listening: socket.socket, ready: Ready = notify_re
         host, port = listening.getsockname()[:2]
         log.info("the API listens at %s://%s:%d", "http" if certificate is None else "https", host, port)
         Listening(config).run(sockets=[listening])
+
+
+def _can_import(user: User) -> bool:
+    """Whether the user can read what Python is and Mantlet is installed as: not where they lie in root's home."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with suppress(Exception):
+            become(user)
+            code = 0 if os.access(os.__file__, os.R_OK) and os.access(__file__, os.R_OK) else 1
+        os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def _import_all() -> None:
+    """Every module that the API may ever ask for."""
+    with warnings.catch_warnings(action="ignore"):
+        for name in PACKAGES:
+            for module in pkgutil.walk_packages(importlib.import_module(name).__path__, f"{name}.", onerror=lambda _: None):
+                if not module.name.endswith("__main__"):
+                    with suppress(Exception, SystemExit):  # what needs what is not installed
+                        importlib.import_module(module.name)
+    from rules_dsl import parse_expression  # noqa: PLC0415
+
+    parse_expression("ip")  # reads the grammar
 
 
 def _exit(*_: object) -> None:
@@ -353,7 +399,7 @@ class _Supervisor:
         except SystemExit as error:
             return error.code if isinstance(error.code, int) else FAILED
         except Exception as error:
-            known = isinstance(error, (ServeError, StateError, PrivilegeError, EnforcerUnavailable)) or _is_told(error)
+            known = isinstance(error, (ServeError, StateError, StoreError, PrivilegeError, EnforcerUnavailable)) or _is_told(error)
             log.error("the %s ends: %s", name, error, exc_info=None if known else error)
             return FAILED
         finally:
