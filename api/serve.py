@@ -174,13 +174,11 @@ def run_enforcer(serving: Serving, ready: Ready = notify_ready) -> None:
     from api.enforcer.server import Server  # noqa: PLC0415
     from firewall.features import require_enforcement  # noqa: PLC0415
     from firewall.namespace import Namespace, NamespaceError  # noqa: PLC0415
-    from firewall.pins import clear_dead  # noqa: PLC0415
     from firewall.plan import Node  # noqa: PLC0415
 
     require_enforcement()
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))  # in every thread: `sigwait` takes them
     compiler = Compiler(Node(serving.node, serving.region))
-    clear_dead()
     with ExitStack() as opened:
         namespaces: list[Namespace] = []
         try:
