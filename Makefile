@@ -9,7 +9,7 @@ ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
 PYTEST := $(ROOT) $(BIN)/python -m pytest
 WORKERS ?= 2
 
-.PHONY: help setup demo test unit lint types check format docs captures bench property protocols policies judge judged atomic fuzz test-long clean
+.PHONY: help setup demo test unit lint types check format docs captures bench property protocols policies judge judged atomic schema fuzz test-long clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -50,6 +50,7 @@ format: setup  ## write the form
 
 docs: setup  ## the generated pages of docs/reference
 	$(BIN)/python -m firewall.cli.reference docs/reference
+	$(BIN)/python -m api.reference docs/reference
 
 captures: setup  ## the captures of examples/
 	$(BIN)/python examples/make_captures.py
@@ -75,10 +76,13 @@ judged: setup  ## docs/reference/judged-fields.md: for each field the frames com
 atomic: setup  ## a million packets through a hundred swaps, and kill -9 at every step of a change
 	$(PYTEST) -s tests/firewall/test_atomic.py tests/firewall/test_kill.py
 
+schema: setup  ## the API answers as its OpenAPI document says: 20,000 requests of schemathesis (MANTLET_REQUESTS=N)
+	$(PYTEST) -s tests/api/test_schema.py
+
 fuzz: setup  ## bad input: the golden cases, and 100,000 random texts (MANTLET_FUZZ=N)
 	$(PYTEST) tests/test_cases.py tests/rules_dsl/test_language_fuzz.py
 
-test-long: property protocols policies judge atomic fuzz  ## all of these: two hours
+test-long: property protocols policies judge atomic schema fuzz  ## all of these: two hours
 
 clean:  ## caches and the virtual environment
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build ./*.egg-info
