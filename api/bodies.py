@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from api.documents import Kind, Phase
 
@@ -88,7 +89,7 @@ class Position(Body):
     @model_validator(mode="after")
     def one(self) -> Self:
         if sum(place is not None for place in (self.before, self.after, self.index)) != 1:
-            raise ValueError("a position is one of `before`, `after` and `index`")
+            raise PydanticCustomError("position", "a position is one of `before`, `after` and `index`")
         return self
 
 

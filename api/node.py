@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -166,7 +167,7 @@ class Node:
     def version(self, tenant: str, ruleset: str, version: str) -> Ruleset:
         """Raises ApiError (404)."""
         holder = self._holder(tenant, ruleset)
-        known = version.isascii() and version.isdigit() and len(version) <= 8
+        known = re.fullmatch("[1-9][0-9]{0,7}", version) is not None
         entry = self.store.get(versions_key(holder, ruleset, version)) if known else None
         if entry is None:
             raise not_found("version")
@@ -237,6 +238,7 @@ class Node:
             try:
                 prepared.commit()
             except (EnforcerUnavailable, Refused) as error:
+                self._enforced.pop(tenant, None)  # which of the two is enforced is unknown
                 self._missed.add(tenant)
                 raise self._taken_back(before, after, change, author, error) from error
         self._snapshots.keep(after)

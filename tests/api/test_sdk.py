@@ -9,11 +9,14 @@ from typing import Any
 
 import cloudflare
 import pytest
-from api_lab import ServedNode
+from api_lab import ACME, ServedNode
 from cloudflare import Cloudflare
 from cloudflare.types.rulesets import RulesetGetResponse
 from pydantic import BaseModel
-from rule_lab import Wire
+from rule_lab import RECEIVER, RECEIVER6, Wire
+
+from api import tenants
+from api.policy_text import ProtectText
 
 pytestmark = pytest.mark.kernel
 
@@ -355,8 +358,6 @@ def test_bad_items_are_refused_with_their_place(cf: Cloudflare) -> None:
 
 
 def test_an_account_sees_nothing_of_another(node: ServedNode, cf: Cloudflare) -> None:
-    from api.policy_text import ProtectText
-
     mine = cf.rules.lists.create(account_id=ACCOUNT, name="mine", kind="ip")
     made = written(
         cf.rulesets.phases.update("magic_transit", account_id=ACCOUNT, rules=[{"action": "block", "expression": "ip.src in $mine"}])
@@ -375,3 +376,24 @@ def test_an_account_sees_nothing_of_another(node: ServedNode, cf: Cloudflare) ->
         error(call, cloudflare.NotFoundError)
     rule = [{"action": "block", "expression": "ip.src in $mine"}]
     assert "mine" in error(lambda: stranger.rulesets.phases.update("magic_transit", account_id="other", rules=rule))["message"]  # type: ignore[arg-type]
+
+
+def test_no_rule_reaches_what_another_account_protects(node: ServedNode, cf: Cloudflare, wire: Wire) -> None:
+    """Two accounts, one with the receiver's IPv4 address and one with its IPv6 address; the first tries to block everything."""
+    tenants.change(node.store, ACCOUNT, "test", protect=ProtectText((f"{RECEIVER}/32",)))
+    try:
+        with pytest.raises(tenants.TenantError, match=ACCOUNT):
+            tenants.create(node.store, "six", ProtectText(("10.9.0.0/24", f"{RECEIVER6}/128")), "test")
+        node.tenant("six", ProtectText((f"{RECEIVER6}/128",)))
+        neighbour = node.client("six")
+        neighbour.rulesets.phases.update("magic_transit", account_id="six", rules=[block("d")])
+        tries = ("true", "ip.version == 6 or ip.version == 4", "ipv6.dst == fd00:9::2 or ip.dst == 10.9.0.2", "not ip.src == 192.0.2.1")
+        for expression in tries:
+            cf.rulesets.phases.update("magic_transit", account_id=ACCOUNT, rules=[{"action": "block", "expression": expression}])
+            assert wire.arrived(b"a", b"d") == [], expression
+            assert wire.arrived(b"a", b"d", version=6) == [b"a"], expression
+    finally:
+        if "six" in {each.id for each in tenants.tenants(node.store)}:
+            tenants.delete(node.store, "six", "test")
+        cf.rulesets.phases.update("magic_transit", account_id=ACCOUNT, rules=[])
+        tenants.change(node.store, ACCOUNT, "test", protect=ACME)
