@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from enforcer_lab import Lab, answer, begins, eventually
+from enforcer_lab import Lab, answer, begins, eventually, open_for_others
 
 from api.enforcer import messages
 from api.enforcer.client import EnforcerClient, EnforcerUnavailable
@@ -192,8 +192,7 @@ def test_while_something_is_prepared_other_requests_neither_commit_nor_lose_it(l
 
 @pytest.mark.kernel
 def test_another_user_is_turned_away(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o711)
+    open_for_others(tmp_path)
     with Lab(tmp_path, users=(61234,)) as lab:
         lab.path.chmod(0o666)  # also where the file's mode would let it in
         with pytest.raises(EnforcerUnavailable, match="user 0 may not ask the enforcer"):

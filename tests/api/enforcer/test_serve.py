@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from enforcer_lab import ROOT, eventually
+from enforcer_lab import ROOT, eventually, open_for_others
 from rule_lab import RECEIVER, Wire
 
 from firewall.kernel import Kernel
@@ -84,8 +84,7 @@ class Serving:
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[Serving]:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o711)
+    open_for_others(tmp_path)
     with Wire() as wire:
         made = Serving(wire, tmp_path)
         try:
