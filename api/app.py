@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 SHOWN_PROBLEMS: Final = 20
 """Problems of one body that are told."""
+
+
+THREADS: Final = 256
+"""That answer requests: some times what one tenant may have at a time (`Settings.at_once`)."""
 
 
 def create_app(node: Node, settings: Settings | None = None) -> FastAPI:
@@ -83,6 +88,8 @@ def create_app(node: Node, settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    # A tenant's slow requests must leave threads to the others; anyio's own number is 40 (its `to_thread` documentation).
+    current_default_thread_limiter().total_tokens = THREADS
     yield
     await run_in_threadpool(app.state.captures.close)
 

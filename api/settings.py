@@ -27,8 +27,12 @@ class Settings:
     """Whether /metrics answers without a token to clients on loopback."""
     heartbeat_s: float = 15.0
     """Seconds between signs of life of an event stream."""
+    at_once: int = 64
+    """Requests of each tenant that are answered at a time: what one asks for does not take all threads from the others."""
+    replays: int = 2
+    """Of these, replays."""
     streams: int = 32
-    """Event streams and captures at a time, of each tenant."""
+    """Event streams at a time, of each tenant."""
 
 
 DEFAULTS = Settings()

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access.caller import Caller
-from api.access.rates import Rates
+from api.access.rates import Ongoing, Rates
 from api.access.tokens import verified
 from api.documents import OPERATOR, TENANT_ID, Token, tenant_key
 from api.enforcer.client import EnforcerUnavailable
@@ -36,6 +36,8 @@ METRICS: Final = "/metrics"
 _ACCOUNT: Final = re.compile(rf"{BASE}/accounts/([^/]*)(/.*)?", re.DOTALL)
 _CAPTURE: Final = re.compile(rf"{BASE}/accounts/[^/]*/replay")
 """Where a body is a capture."""
+_STREAM: Final = re.compile(rf"{BASE}/accounts/[^/]*/events")
+"""Where an answer does not end by itself."""
 
 
 class Door:
@@ -50,6 +52,9 @@ class Door:
         self._requests = requests
         self._allowed = Rates(settings.requests)
         self._failed = Rates(settings.failures)
+        self._ongoing = Ongoing(settings.at_once)
+        self._replays = Ongoing(settings.replays)
+        self._streams = Ongoing(settings.streams)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -78,12 +83,17 @@ class Door:
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        limit = self._settings.body_limit
-        if self._is_closed(scope, path):
-            scope.setdefault("state", {})["caller"] = await self._caller(scope, path)
-            if _CAPTURE.fullmatch(path):
-                limit = self._settings.capture_limit
-        await self._app(scope, _bounded(scope, receive, limit), send)
+        if not self._is_closed(scope, path):
+            await self._app(scope, _bounded(scope, receive, self._settings.body_limit), send)
+            return
+        scope.setdefault("state", {})["caller"] = caller = await self._caller(scope, path)
+        is_capture = _CAPTURE.fullmatch(path) is not None
+        ongoing = self._streams if _STREAM.fullmatch(path) else self._replays if is_capture else self._ongoing
+        with ongoing.one(caller.tenant) as free:
+            if not free:
+                raise too_many_requests(1.0)
+            limit = self._settings.capture_limit if is_capture else self._settings.body_limit
+            await self._app(scope, _bounded(scope, receive, limit), send)
 
     def _is_closed(self, scope: Scope, path: str) -> bool:
         """Whether nobody is answered there without a token."""

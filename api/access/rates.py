@@ -1,10 +1,11 @@
-"""Rates of requests: a token bucket for each key, in memory that is bounded."""
+"""How much at once: a token bucket for each key, in memory that is bounded, and how many of something go on for each key."""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from api.settings import Rate
 
@@ -30,3 +31,26 @@ class Rates:
         if len(self._buckets) > self._keys:
             self._buckets.popitem(last=False)
         return (1 - level) / self._rate.per_second if short else 0.0
+
+
+class Ongoing:
+    """How many of something go on for each key. Not locked: one event loop counts them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._number: dict[str, int] = {}
+
+    @contextmanager
+    def one(self, key: str) -> Iterator[bool]:
+        """One more until the end, or False where there are as many as there may be."""
+        number = self._number.get(key, 0)
+        if number >= self._most:
+            yield False
+            return
+        self._number[key] = number + 1
+        try:
+            yield True
+        finally:
+            self._number[key] -= 1
+            if not self._number[key]:
+                del self._number[key]

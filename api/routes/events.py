@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
@@ -18,7 +17,7 @@ from api.access.caller import Caller, Reader
 from api.access.tokens import counts
 from api.documents import OPERATOR, Token, from_json, token_key
 from api.envelope import documented
-from api.errors import bad_request, too_many_requests
+from api.errors import bad_request
 from api.events import Event
 from api.node import Node
 from api.routes.dependencies import TheNode, TheSettings
@@ -31,29 +30,6 @@ POLL_S: Final = 0.1
 """How often it is looked whether something happened: one number is compared."""
 TOKEN_S: Final = 1.0
 """How often it is looked whether the token still counts."""
-
-
-class Streams:
-    """How many streams each tenant has open. One event loop counts them."""
-
-    def __init__(self) -> None:
-        self._open: dict[str, int] = {}
-
-    @contextmanager
-    def one(self, tenant: str) -> Iterator[None]:
-        self._open[tenant] = self._open.get(tenant, 0) + 1
-        try:
-            yield
-        finally:
-            self._open[tenant] -= 1
-            if not self._open[tenant]:
-                del self._open[tenant]
-
-    def number(self, tenant: str) -> int:
-        return self._open.get(tenant, 0)
-
-
-_STREAMS = Streams()
 
 
 @router.get(
@@ -74,8 +50,6 @@ async def stream_events(
     An event is `id`, `event` (`enforced`, `failed`, `removed`, `drift`) and `data`, a JSON object. Without `Last-Event-ID` the stream
     begins with what happens next. A comment comes where nothing else does for some seconds."""
     number = await run_in_threadpool(_after, node, last_event_id)
-    if _STREAMS.number(caller.account) >= settings.streams:
-        raise too_many_requests(settings.heartbeat_s)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(_stream(caller, node, settings, number), media_type="text/event-stream", headers=headers)
 
@@ -96,30 +70,29 @@ def _run(node: Node) -> str:
 
 async def _stream(caller: Caller, node: Node, settings: Settings, number: int) -> AsyncIterator[str]:
     tenant = None if caller.account == OPERATOR else caller.account
-    with _STREAMS.one(caller.account):
-        yield f": {_run(node)}\n\n"
-        said = asked = time.monotonic()
-        while True:
-            if number < (last := node.events.last):
-                for event in node.events.after(number, tenant):
-                    yield _text(node, event)
-                    said = time.monotonic()
-                number = last
-            now = time.monotonic()
-            if now - said >= settings.heartbeat_s:
-                yield ":\n\n"
-                said = now
-            if now - asked >= TOKEN_S:
-                if not await run_in_threadpool(_counts, node.store, caller.token):
-                    return
-                asked = now
-            await asyncio.sleep(POLL_S)
+    yield f": {_run(node)}\n\n"
+    said = asked = time.monotonic()
+    while True:
+        if number < (last := node.events.last):
+            for event in node.events.after(number, tenant):
+                yield _text(node, event)
+                said = time.monotonic()
+            number = last
+        now = time.monotonic()
+        if now - said >= settings.heartbeat_s:
+            yield ":\n\n"
+            said = now
+        if now - asked >= TOKEN_S:
+            if not await run_in_threadpool(_counts, node.store, caller.token):
+                return
+            asked = now
+        await asyncio.sleep(POLL_S)
 
 
 def _counts(store: Store, token: str) -> bool:
     try:
         entry = store.get(token_key(token))
-    except StoreError:  # nobody can have revoked it
+    except StoreError:  # asked again in a second
         return True
     return entry is not None and counts(from_json(Token, entry.value), datetime.now(UTC))
 

@@ -13,7 +13,7 @@ import pytest
 from api_server import Served, served
 
 from api.access.audit import newest
-from api.access.rates import Rates
+from api.access.rates import Ongoing, Rates
 from api.access.tokens import hash_of, new_token, parts_of, verified
 from api.documents import Token, from_json, now, to_json, token_key
 from api.settings import Rate, Settings
@@ -263,6 +263,19 @@ def test_a_bucket_fills_again_and_there_are_only_so_many() -> None:
     at = 0.5
     assert [rates.wait("a") for _ in range(2)] == [0, 0.5]
     assert [rates.wait(key) for key in ("b", "c", "a")] == [0, 0, 0]  # a was forgotten
+
+
+def test_one_tenant_has_only_so_much_under_way_at_a_time() -> None:
+    ongoing = Ongoing(2)
+    with ongoing.one("a") as first, ongoing.one("a") as second, ongoing.one("a") as third, ongoing.one("b") as other:
+        assert (first, second, third, other) == (True, True, False, True)
+    with ongoing.one("a") as again:
+        assert again
+    with served(Settings(replays=0)) as server:
+        server.tenant("a", "203.0.113.0/24")
+        with server.http(server.token("a")) as http:
+            assert http.post("/accounts/a/replay", content=b"").status_code == 429
+            assert http.get("/accounts/a/rulesets").status_code == 200
 
 
 # -- what is answered without a token ----------------------------------------------------------------------------------
