@@ -94,23 +94,22 @@ class Changes:
 
     def commit(self, change: Change) -> None:
         """Enforces it; `settle` must follow, whatever happens. Raises GenerationError, NetlinkError."""
-        tenant = change.generation.tenant
         change.kernel.flip(change.generation, f"store revision {change.revision}")
-        try:
-            self._fingerprints.forget(tenant)
-            if change.fingerprint is not None:
-                self._fingerprints.keep(change.kernel, tenant, change.fingerprint)
-                self._drifted -= {tenant}
-        except (NetlinkError, OSError, KeyError):  # it is enforced; a fingerprint that is missing shows as drift
-            log.exception("%s has no fingerprint", tenant)
 
-    def settle(self, change: Change) -> None:
+    def settle(self, change: Change, *, committed: bool) -> None:
         """Clears away the generation that is not enforced, the old one or this, and gives the lock back."""
+        tenant = change.generation.tenant
         with change.held:
             try:
+                if committed:
+                    self._fingerprints.forget(tenant)
                 change.kernel.sweep()
-            except (NetlinkError, NftError, BpfError, OSError):  # the next change sweeps first
-                log.exception("what was left of a change of %s could not be cleared away", change.generation.tenant)
+                if committed and change.fingerprint is not None:
+                    self._fingerprints.keep(change.kernel, change.generation, change.fingerprint)
+                    self._drifted -= {tenant}
+            except (NetlinkError, NftError, BpfError, OSError):
+                # The next change sweeps first, and a fingerprint that is missing shows as drift.
+                log.exception("what was left of a change of %s could not be cleared away", tenant)
 
     def remove(self, tenant: str) -> None:
         check_tenant(tenant)

@@ -13,7 +13,7 @@ from hashlib import blake2s
 from typing import Final
 
 from firewall import dispatch, netlink
-from firewall.generation import TABLE, prefix_of
+from firewall.generation import TABLE, Generation, prefix_of
 from firewall.kernel import Enforced, Kernel
 from firewall.netlink import Netlink, attribute, attributes, string, table_of, text_of
 from firewall.pins import Pins
@@ -119,11 +119,15 @@ class Fingerprints:
     def tenants(self) -> frozenset[str]:
         return frozenset(self._installed)
 
-    def keep(self, kernel: Kernel, tenant: str, rules: bytes) -> None:
-        """Of a tenant whose generation, with this fingerprint, has just been enforced. Raises NetlinkError."""
-        entry = kernel.enforced()[tenant]
+    def keep(self, kernel: Kernel, generation: Generation, rules: bytes) -> None:
+        """Of a generation, with this fingerprint, that has just been enforced. Where what leads to it is not as it was made, nothing is
+        kept. Raises NetlinkError."""
+        tenant, revision = generation.tenant, generation.revision
+        entry = kernel.enforced().get(tenant)
+        if entry is None or entry.revision != revision or set(entry.claims) != dispatch.claims(generation.hook, generation.protect):
+            return
         with Netlink() as link:
-            self._installed[tenant] = entry.revision, Fingerprint(rules, way_to(link, entry), pins_of(tenant, entry.revision))
+            self._installed[tenant] = revision, Fingerprint(rules, way_to(link, entry), pins_of(tenant, revision))
 
     def forget(self, tenant: str) -> None:
         self._installed.pop(tenant, None)

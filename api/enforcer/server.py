@@ -224,10 +224,10 @@ class _Conversation:
         messages.send(self._connection, answer)
 
     def _settle(self) -> None:
-        change = self._change
+        change, committed = self._change, self._committed
         self._change, self._committed = None, False
         assert change is not None
-        self._server.changes.settle(change)
+        self._server.changes.settle(change, committed=committed)
 
     def _answers(self, data: bytes) -> Iterator[Answer]:
         try:
