@@ -7,31 +7,31 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, Response
 
 from api import lists
-from api.access.caller import Reader, Writer
+from api.access.caller import Reader
 from api.answers import DeletedAnswer, ItemAnswer, ListAnswer, OperationAnswer, OperationReference
 from api.bodies import ItemBody, ItemsDeleteBody, ListBody, ListUpdateBody
 from api.changes import Change
 from api.documents import Items
 from api.envelope import Envelope, answer, documented
 from api.errors import not_found
-from api.routes.dependencies import DryRun, TheNode
-from api.routes.parameters import Cursor, PerPage, write
+from api.routes.dependencies import TheNode
+from api.routes.parameters import Cursor, PerPage, TheWrite, Write
 
 router = APIRouter(prefix="/accounts/{account_id}/rules/lists", tags=["lists"])
 
 ManyItems = Annotated[list[ItemBody], Body(max_length=100_000)]
 
 
-def _written(change: Change, dry_run: bool) -> Response:
+def _written(change: Change, write: Write) -> Response:
     assert change.list is not None
-    if dry_run:
+    if write.dry_run:
         return answer(None)
     return answer(lists.shown(change.list, lists.references(change.documents, change.list.name)))
 
 
-def _operated(change: Change, dry_run: bool) -> Response:
+def _operated(change: Change, write: Write) -> Response:
     assert change.operation is not None
-    return answer(None if dry_run else {"operation_id": change.operation.id})
+    return answer(None if write.dry_run else {"operation_id": change.operation.id})
 
 
 @router.get("", response_model=Envelope[list[ListAnswer]], responses=documented(404))
@@ -42,9 +42,9 @@ def list_lists(node: TheNode, caller: Reader) -> Response:
 
 
 @router.post("", response_model=Envelope[ListAnswer], responses=documented(404, 409))
-def create_list(node: TheNode, caller: Writer, body: ListBody, dry_run: DryRun) -> Response:
+async def create_list(write: TheWrite, body: ListBody) -> Response:
     """A new list, empty. Rules name it as `$name`."""
-    return _written(write(node, caller, lambda documents: lists.create(documents, body), dry_run), dry_run)
+    return _written(await write(lambda documents: lists.create(documents, body)), write)
 
 
 @router.get("/bulk_operations/{operation_id}", response_model=Envelope[OperationAnswer], responses=documented(404))
@@ -62,16 +62,16 @@ def get_list(node: TheNode, caller: Reader, list_id: str) -> Response:
 
 
 @router.put("/{list_id}", response_model=Envelope[ListAnswer], responses=documented(404, 409))
-def update_list(node: TheNode, caller: Writer, list_id: str, body: ListUpdateBody, dry_run: DryRun) -> Response:
+async def update_list(write: TheWrite, list_id: str, body: ListUpdateBody) -> Response:
     """Changes the description."""
-    return _written(write(node, caller, lambda documents: lists.update(documents, list_id, body), dry_run), dry_run)
+    return _written(await write(lambda documents: lists.update(documents, list_id, body)), write)
 
 
 @router.delete("/{list_id}", response_model=Envelope[DeletedAnswer], responses=documented(404, 409))
-def delete_list(node: TheNode, caller: Writer, list_id: str, dry_run: DryRun) -> Response:
+async def delete_list(write: TheWrite, list_id: str) -> Response:
     """Deletes a list that no rule names."""
-    write(node, caller, lambda documents: lists.delete(documents, list_id), dry_run)
-    return answer(None if dry_run else {"id": list_id})
+    await write(lambda documents: lists.delete(documents, list_id))
+    return answer(None if write.dry_run else {"id": list_id})
 
 
 @router.get("/{list_id}/items", response_model=Envelope[list[ItemAnswer]], responses=documented(404))
@@ -92,21 +92,21 @@ def list_items(
 
 
 @router.post("/{list_id}/items", response_model=Envelope[OperationReference], responses=documented(404, 409))
-def create_items(node: TheNode, caller: Writer, list_id: str, body: ManyItems, dry_run: DryRun) -> Response:
+async def create_items(write: TheWrite, list_id: str, body: ManyItems) -> Response:
     """Adds items. One that is there already is refused, with all others of the request."""
-    return _operated(write(node, caller, lambda documents: lists.add_items(documents, list_id, body), dry_run), dry_run)
+    return _operated(await write(lambda documents: lists.add_items(documents, list_id, body)), write)
 
 
 @router.put("/{list_id}/items", response_model=Envelope[OperationReference], responses=documented(404, 409))
-def update_items(node: TheNode, caller: Writer, list_id: str, body: ManyItems, dry_run: DryRun) -> Response:
+async def update_items(write: TheWrite, list_id: str, body: ManyItems) -> Response:
     """Replaces all items."""
-    return _operated(write(node, caller, lambda documents: lists.replace_items(documents, list_id, body), dry_run), dry_run)
+    return _operated(await write(lambda documents: lists.replace_items(documents, list_id, body)), write)
 
 
 @router.delete("/{list_id}/items", response_model=Envelope[OperationReference], responses=documented(404, 409))
-def delete_items(node: TheNode, caller: Writer, list_id: str, body: ItemsDeleteBody, dry_run: DryRun) -> Response:
+async def delete_items(write: TheWrite, list_id: str, body: ItemsDeleteBody) -> Response:
     """Deletes items by their ids."""
-    return _operated(write(node, caller, lambda documents: lists.delete_items(documents, list_id, body.items), dry_run), dry_run)
+    return _operated(await write(lambda documents: lists.delete_items(documents, list_id, body.items)), write)
 
 
 @router.get("/{list_id}/items/{item_id}", response_model=Envelope[ItemAnswer], responses=documented(404))

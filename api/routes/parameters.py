@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Final
 
-from fastapi import Header, Query
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from fastapi import Depends, Header, Query, Request
 
-from api.access.caller import Caller
+from api.access.caller import Writer
 from api.changes import Change
 from api.errors import bad_request
-from api.node import Author, Node, Operate
+from api.node import Author, Operate
+from api.routes.dependencies import DryRun, TheNode
+
+WRITES: Final = 8
+"""That wait for a node at a time; further ones wait for these."""
 
 IfMatch = Annotated[str | None, Header(description='The version that is to be written over, as `ETag` said it: `"3"`')]
 Cursor = Annotated[str | None, Query(description="Where the page before ended, from its `result_info`")]
 PerPage = Annotated[int, Query(ge=1, le=1_000)]
 
 
-def write(node: Node, caller: Caller, operate: Operate, dry_run: bool) -> Change:
-    return node.write(caller.account, operate, Author(f"token {caller.token}", caller.address), dry_run=dry_run)
+class Write:
+    """Asks the node for the write of a request. Few wait for the node at a time, in threads that reads do not need."""
+
+    def __init__(self, request: Request, node: TheNode, caller: Writer, dry_run: DryRun) -> None:
+        self.node = node
+        self.account = caller.account
+        self.dry_run = dry_run
+        self._author = Author(f"token {caller.token}", caller.address)
+        state = request.app.state
+        if not hasattr(state, "writing"):
+            state.writing = CapacityLimiter(WRITES)
+        self._limiter: CapacityLimiter = state.writing
+
+    async def __call__(self, operate: Operate) -> Change:
+        """Raises what `Node.write` does."""
+        wanted = partial(self.node.write, self.account, operate, self._author, dry_run=self.dry_run)
+        return await run_sync(wanted, limiter=self._limiter)
+
+
+TheWrite = Annotated[Write, Depends()]
 
 
 def cursor_of(text: str) -> str:

@@ -7,15 +7,15 @@ from typing import Any, Final
 from fastapi import APIRouter, Response
 
 from api import rulesets
-from api.access.caller import Reader, Writer
+from api.access.caller import Reader
 from api.answers import RulesetAnswer, RulesetSummary
 from api.bodies import EntryPointBody, PlacedRuleBody, RulesetBody, RulesetUpdateBody
-from api.changes import Change
+from api.changes import Change, Documents
 from api.documents import Phase, Ruleset
 from api.envelope import Envelope, answer, documented
 from api.errors import not_found
-from api.routes.dependencies import DryRun, TheNode
-from api.routes.parameters import Cursor, IfMatch, PerPage, cursor_of, text_of, write
+from api.routes.dependencies import TheNode
+from api.routes.parameters import Cursor, IfMatch, PerPage, TheWrite, Write, cursor_of, text_of
 
 router = APIRouter(prefix="/accounts/{account_id}/rulesets", tags=["rulesets"])
 
@@ -28,10 +28,10 @@ def _answered(ruleset: Ruleset) -> Response:
     return answer(rulesets.shown(ruleset), headers={"ETag": f'"{ruleset.version}"'})
 
 
-def _written(change: Change, dry_run: bool) -> Response:
+def _written(change: Change, write: Write) -> Response:
     """The whole ruleset; nothing after a dry run."""
     assert change.ruleset is not None
-    return answer(None) if dry_run else _answered(change.ruleset)
+    return answer(None) if write.dry_run else _answered(change.ruleset)
 
 
 # -- rulesets ----------------------------------------------------------------------------------------------------------
@@ -53,9 +53,9 @@ def list_rulesets(node: TheNode, caller: Reader, cursor: Cursor = None, per_page
 
 
 @router.post("", response_model=Envelope[RulesetAnswer], responses=documented(404, 409))
-def create_ruleset(node: TheNode, caller: Writer, body: RulesetBody, dry_run: DryRun) -> Response:
+async def create_ruleset(write: TheWrite, body: RulesetBody) -> Response:
     """A new ruleset. One of kind `root` is its phase's entry point: its rules are enforced at once."""
-    return _written(write(node, caller, lambda documents: rulesets.create(documents, body), dry_run), dry_run)
+    return _written(await write(lambda documents: rulesets.create(documents, body)), write)
 
 
 @router.get("/{ruleset_id}", response_model=Envelope[RulesetAnswer], responses=documented(404) | {200: _ETAG})
@@ -64,18 +64,16 @@ def get_ruleset(node: TheNode, caller: Reader, ruleset_id: str) -> Response:
 
 
 @router.put("/{ruleset_id}", response_model=Envelope[RulesetAnswer], responses=_WRITTEN)
-def update_ruleset(
-    node: TheNode, caller: Writer, ruleset_id: str, body: RulesetUpdateBody, dry_run: DryRun, if_match: IfMatch = None
-) -> Response:
+async def update_ruleset(write: TheWrite, ruleset_id: str, body: RulesetUpdateBody, if_match: IfMatch = None) -> Response:
     """The ruleset's next version. Rules that have the `id` or `ref` of one there are that rule."""
-    change = write(node, caller, lambda documents: rulesets.update(documents, ruleset_id, body, if_match), dry_run)
-    return _written(change, dry_run)
+    change = await write(lambda documents: rulesets.update(documents, ruleset_id, body, if_match))
+    return _written(change, write)
 
 
 @router.delete("/{ruleset_id}", status_code=204, response_class=Response, responses=_WRITTEN)
-def delete_ruleset(node: TheNode, caller: Writer, ruleset_id: str, dry_run: DryRun, if_match: IfMatch = None) -> Response:
+async def delete_ruleset(write: TheWrite, ruleset_id: str, if_match: IfMatch = None) -> Response:
     """Deletes the ruleset with all versions. One that is executed cannot be deleted."""
-    write(node, caller, lambda documents: rulesets.delete(documents, ruleset_id, if_match), dry_run)
+    await write(lambda documents: rulesets.delete(documents, ruleset_id, if_match))
     return Response(status_code=204)
 
 
@@ -94,10 +92,14 @@ def get_version(node: TheNode, caller: Reader, ruleset_id: str, version: str) ->
 
 
 @router.delete("/{ruleset_id}/versions/{version}", status_code=204, response_class=Response, responses=documented(404, 409))
-def delete_version(node: TheNode, caller: Writer, ruleset_id: str, version: str, dry_run: DryRun) -> Response:
+async def delete_version(write: TheWrite, ruleset_id: str, version: str) -> Response:
     """Deletes a version that is not the latest."""
-    found = node.version(caller.account, ruleset_id, version)
-    write(node, caller, lambda documents: rulesets.delete_version(documents, ruleset_id, found.version), dry_run)
+
+    def delete(documents: Documents) -> Change:
+        found = write.node.version(write.account, ruleset_id, version)
+        return rulesets.delete_version(documents, ruleset_id, found.version)
+
+    await write(delete)
     return Response(status_code=204)
 
 
@@ -105,35 +107,23 @@ def delete_version(node: TheNode, caller: Writer, ruleset_id: str, version: str,
 
 
 @router.post("/{ruleset_id}/rules", response_model=Envelope[RulesetAnswer], responses=_WRITTEN)
-def create_rule(
-    node: TheNode, caller: Writer, ruleset_id: str, body: PlacedRuleBody, dry_run: DryRun, if_match: IfMatch = None
-) -> Response:
+async def create_rule(write: TheWrite, ruleset_id: str, body: PlacedRuleBody, if_match: IfMatch = None) -> Response:
     """Adds a rule, at the end where no `position` is said. Answers the whole ruleset, as all changes of rules do."""
-    change = write(node, caller, lambda documents: rulesets.add_rule(documents, ruleset_id, body, body.position, if_match), dry_run)
-    return _written(change, dry_run)
+    change = await write(lambda documents: rulesets.add_rule(documents, ruleset_id, body, body.position, if_match))
+    return _written(change, write)
 
 
 @router.patch("/{ruleset_id}/rules/{rule_id}", response_model=Envelope[RulesetAnswer], responses=_WRITTEN)
-def edit_rule(
-    node: TheNode,
-    caller: Writer,
-    ruleset_id: str,
-    rule_id: str,
-    body: PlacedRuleBody,
-    dry_run: DryRun,
-    if_match: IfMatch = None,
-) -> Response:
+async def edit_rule(write: TheWrite, ruleset_id: str, rule_id: str, body: PlacedRuleBody, if_match: IfMatch = None) -> Response:
     """Changes what the body says of a rule, and leaves the rest. With nothing but a `position`, moves it."""
-    change = write(
-        node, caller, lambda documents: rulesets.edit_rule(documents, ruleset_id, rule_id, body, body.position, if_match), dry_run
-    )
-    return _written(change, dry_run)
+    change = await write(lambda documents: rulesets.edit_rule(documents, ruleset_id, rule_id, body, body.position, if_match))
+    return _written(change, write)
 
 
 @router.delete("/{ruleset_id}/rules/{rule_id}", response_model=Envelope[RulesetAnswer], responses=_WRITTEN)
-def delete_rule(node: TheNode, caller: Writer, ruleset_id: str, rule_id: str, dry_run: DryRun, if_match: IfMatch = None) -> Response:
-    change = write(node, caller, lambda documents: rulesets.delete_rule(documents, ruleset_id, rule_id, if_match), dry_run)
-    return _written(change, dry_run)
+async def delete_rule(write: TheWrite, ruleset_id: str, rule_id: str, if_match: IfMatch = None) -> Response:
+    change = await write(lambda documents: rulesets.delete_rule(documents, ruleset_id, rule_id, if_match))
+    return _written(change, write)
 
 
 # -- entry points ------------------------------------------------------------------------------------------------------
@@ -153,12 +143,10 @@ def get_entry_point(node: TheNode, caller: Reader, phase: Phase) -> Response:
 
 
 @router.put("/phases/{phase}/entrypoint", response_model=Envelope[RulesetAnswer], responses=_WRITTEN)
-def update_entry_point(
-    node: TheNode, caller: Writer, phase: Phase, body: EntryPointBody, dry_run: DryRun, if_match: IfMatch = None
-) -> Response:
+async def update_entry_point(write: TheWrite, phase: Phase, body: EntryPointBody, if_match: IfMatch = None) -> Response:
     """Creates or replaces the ruleset that the phase begins with."""
-    change = write(node, caller, lambda documents: rulesets.put_entry_point(documents, phase, body, if_match), dry_run)
-    return _written(change, dry_run)
+    change = await write(lambda documents: rulesets.put_entry_point(documents, phase, body, if_match))
+    return _written(change, write)
 
 
 @router.get("/phases/{phase}/entrypoint/versions", response_model=Envelope[list[RulesetSummary]], responses=documented(404))

@@ -29,7 +29,7 @@ from api.policy_text import ProtectText
 from api.store import Put, Store, open_store
 
 ACME = ProtectText((f"{RECEIVER}/32", f"{RECEIVER6}/128"))
-_STARTING_SECONDS = 20.0
+_STARTING_SECONDS = 90.0
 _ROOT = Path(__file__).parents[2]
 
 

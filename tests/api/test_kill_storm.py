@@ -127,6 +127,8 @@ def test_what_was_acknowledged_survives_a_kill_of_either_process(kills: int) -> 
                 assert snapshot is not None
                 assert enforced(node) == snapshot.version.number, f"kill {at}: the API listens before the kernel is what the store says"
             check(node, writers)
+            if at % 10 == 9:
+                print(f"{at + 1} kills, {sum(writer.acknowledged for writer in writers)} writes", flush=True)
         assert wire.arrived(b"x") == [b"x"]
         written, attempted = (sum(getattr(writer, name) for writer in writers) for name in ("acknowledged", "attempted"))
         print(f"{kills} kills, {written} of {attempted} writes are stored")
