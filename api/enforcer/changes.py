@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
+from api.enforcer.apart import Apart
 from api.enforcer.compile import Compiler, check_tenant
 from api.enforcer.drift import Fingerprints, rules_of
 from api.enforcer.messages import EnforcedTenant, RuleCount
@@ -50,8 +51,8 @@ class Change:
 class Changes:
     """The one who changes the kernel, in the network namespace of the thread that makes it."""
 
-    def __init__(self, compiler: Compiler, state: State, *, patience: float = PATIENCE) -> None:
-        self._compiler = compiler
+    def __init__(self, compiler: Compiler | Apart, state: State, *, patience: float = PATIENCE) -> None:
+        self._compiler = compiler if isinstance(compiler, Apart) else Apart(compiler)
         self._state = state
         self._patience = patience
         self._lock = threading.Lock()

@@ -34,6 +34,14 @@ class TooComplexError(Exception):
         super().__init__(f"ruleset exceeds complexity constraints: {found:,} {what}, {most:,} are the most")
 
 
+class AnsweredError(Exception):
+    """It is known already what is to be answered."""
+
+    def __init__(self, answer: Refusal | Failure) -> None:
+        super().__init__(answer.message)
+        self.answer = answer
+
+
 class TextError(Exception):
     """The text is not one that the API makes; the message says what is wrong."""
 
@@ -49,7 +57,7 @@ class Bounds:
     protects: int = 10_000
     """Prefixes, interfaces and marks."""
     nft_rules: int = 500_000
-    programs: int = 2_000
+    programs: int = 5_000
     instructions: int = 2_000_000
     """Of all programs; the kernel takes a million in one (BPF_COMPLEXITY_LIMIT_INSNS)."""
     table_bytes: int = 64 << 20
@@ -127,6 +135,8 @@ def check_place(interfaces: Iterable[str], marks: Iterable[int]) -> None:
 def told(error: Exception, text: PolicyText | None = None) -> Refusal | Failure | None:
     """What an error of compiling or of the kernel is answered with; None where it is a bug of ours."""
     match error:
+        case AnsweredError(answer=answer):
+            return answer
         case RuleError(found=found):
             diagnostics = tuple(_diagnostic(rule, each) for rule, some in found.items() for each in some)
             return Refusal(str(error), next(iter(found)), diagnostics)

@@ -12,11 +12,14 @@ import pytest
 from enforcer_lab import HERE, Lab, begins, eventually, rule
 from rule_lab import RECEIVER, refused_by_verifier
 
+from api.enforcer.apart import Apart
+from api.enforcer.changes import Changes
 from api.enforcer.client import EnforcedTenant, EnforcerUnavailable, Refused
-from api.enforcer.compile import Bounds, Compiler
+from api.enforcer.compile import AnsweredError, Bounds, Compiler
 from api.enforcer.server import Patience
 from api.policy_text import PolicyText, ProtectText
 from firewall import kernel
+from firewall.state import State
 from rules_dsl.policy import Action, Mode
 
 pytestmark = pytest.mark.kernel
@@ -174,6 +177,27 @@ def test_rules_beyond_a_bound_are_refused(tmp_path: Path, bounds: Bounds, messag
         found = refused(lab, replace(text, rules=(*text.rules, rule("pattern", 'udp.payload contains "some words"')))).message
     assert found.startswith("ruleset exceeds complexity constraints: ")
     assert found.endswith(message)
+
+
+COSTLY = PolicyText(
+    "acme", tuple(rule(f"r{at}", f"(tcp.dstport == {at} or ip.ttl < {at % 250}) and (tcp.flags.syn xor ip.frag)") for at in range(1000))
+)
+
+
+@pytest.mark.parametrize(("seconds", "memory"), [(1, 4 << 30), (60, 200 << 20)])
+def test_compiling_is_bounded_in_time_and_memory(tmp_path: Path, seconds: int, memory: int) -> None:
+    changes = Changes(Apart(Compiler(), seconds, memory), State(tmp_path))
+    with pytest.raises(AnsweredError, match="ruleset exceeds complexity constraints: more than"):
+        changes.check(COSTLY)
+
+
+def test_what_compiles_has_no_capability(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(*_: object) -> None:
+        raise OSError(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapPrm")))
+
+    monkeypatch.setattr(Compiler, "generation", told)
+    with pytest.raises(AnsweredError, match="CapPrm:\t0000000000000000"):
+        Apart(Compiler()).generation(begins("a"), 1)
 
 
 # -- one change at a time ----------------------------------------------------------------------------------------------
