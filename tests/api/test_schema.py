@@ -6,14 +6,17 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import schemathesis
-from api_server import Served, served
+from api_lab import ServedNode
+from api_server import Paper, Served, served
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from rule_lab import Wire
 from schemathesis import APIOperation, Case
 from schemathesis.checks import CheckFunction, load_all_checks, not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -42,18 +45,29 @@ OPERATIONS: dict[str, APIOperation] = {
     for operation in (each.ok() for each in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations())
     if not operation.path.endswith("/events")  # which does not end
 }
+FEW = 8
+"""Requests of each operation in the usual run."""
 MANY = int(os.environ.get("MANTLET_REQUESTS", "20000"))
+"""Of all operations in the long run."""
 STATUSES: Counter[int] = Counter()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Served]:
-    """At the end it is told what was answered: without right answers among them the requests would have tried little."""
-    with served() as found:
+@pytest.fixture(scope="module", params=["paper", pytest.param("kernel", marks=[pytest.mark.long, pytest.mark.kernel])])
+def server(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """Without a kernel for the few requests, with it for the many. At the end it is told what was answered: without right answers among
+    them the requests would have tried little."""
+    STATUSES.clear()
+    with served() if request.param == "paper" else _with_kernel() as found:
         found.tenant("acme", "203.0.113.0/24", rulesets=100_000, rules=1_000_000, lists=100_000)
         yield found
     print(f"\n{sum(STATUSES.values()):,} requests by status: {dict(sorted(STATUSES.items()))}")
     assert STATUSES[200] > sum(STATUSES.values()) / 20
+
+
+@contextmanager
+def _with_kernel() -> Iterator[Served]:
+    with Wire() as wire, ServedNode(wire) as node:
+        yield Served(cast(Node, SimpleNamespace(store=node.store)), Paper(), f"http://127.0.0.1:{node.port}/client/v4")
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +100,8 @@ def things(server: Served, token: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
-@pytest.mark.parametrize("number", [8, pytest.param(-(-MANY // len(OPERATIONS)), marks=pytest.mark.long)], ids=["few", "many"])
-def test_answers_are_as_the_document_says(server: Served, tokens: dict[bool, str], label: str, number: int) -> None:
+def test_answers_are_as_the_document_says(server: Served, tokens: dict[bool, str], label: str, request: pytest.FixtureRequest) -> None:
+    number = FEW if "paper" in request.node.name else -(-MANY // len(OPERATIONS))
     operation = OPERATIONS[label]
     known: dict[str, str] = {}
     sent = 0
@@ -96,7 +110,7 @@ def test_answers_are_as_the_document_says(server: Served, tokens: dict[bool, str
         max_examples=number,
         deadline=None,
         database=None,
-        derandomize=number < 100,
+        derandomize=number == FEW,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
