@@ -56,7 +56,8 @@ class Sieve:
     """Not 0 in the cells of the patterns' blocks."""
 
     def may_hold(self, data: bytes) -> int | None:
-        """Before which place no pattern begins in `data`; None where it has none. The kernel's looks, but for the tries."""
+        """Before which place no pattern begins in `data`; None where it has none. These are the kernel's looks, but for its tries and for
+        those that reach beyond the data."""
         for at in range(0, len(data) - self.block + 1, self.stride):
             if all(self.has(data[at : at + self.block], number) for number in range(len(_HASHES))):
                 return max(at - self.stride + 1, 0)
@@ -81,7 +82,7 @@ _TYPICAL: Final = 512
 _LOOK_NS: Final = 1.5
 _PASS_NS: Final = 1_300.0
 """Of the automaton over a typical payload, where few patterns are looked for."""
-_LETTERS: Final = 16
+_LETTERS: Final = 20
 """As many different bytes as a typical text would have, were they equally likely."""
 _GAIN: Final = 0.8
 
@@ -100,7 +101,7 @@ def _sieve(patterns: Sequence[bytes], *, caseless: bool) -> Sieve | None:
     cost, block = min(((_cost(patterns, shortest, block), block) for block in range(2, min(shortest, _WORD) + 1)), default=(_PASS_NS, 0))
     if cost > _PASS_NS * _GAIN:
         return None
-    stride = min(shortest - block + 1, WINDOW // 2)
+    stride = _stride(shortest, block)
     blocks = {pattern[at : at + block] for pattern in patterns for at in range(stride)}
     digits = _digits(len(blocks))
     tables = bytearray(len(_HASHES) << digits)
@@ -110,13 +111,19 @@ def _sieve(patterns: Sequence[bytes], *, caseless: bool) -> Sieve | None:
     return Sieve(block, stride, caseless, digits, bytes(tables))
 
 
+def _stride(shortest: int, block: int) -> int:
+    """The looks of a stride stand at the same places of each word, or are whole words apart."""
+    places = shortest - block + 1
+    return min(places // _WORD * _WORD, WINDOW // 2) if places >= _WORD else 1 << places.bit_length() - 1
+
+
 def _digits(blocks: int) -> int:
     return min(max(_SMALLEST, (blocks * _CELLS_A_BLOCK).bit_length()), _LARGEST)
 
 
 def _cost(patterns: Sequence[bytes], shortest: int, block: int) -> float:
     """Nanoseconds for a typical payload without a pattern, by blocks of so many bytes."""
-    stride = shortest - block + 1
+    stride = _stride(shortest, block)
     blocks = len(patterns) * stride
     looks = _TYPICAL / stride
     chance = looks * (blocks / float(_LETTERS**block) + (blocks / (1 << _digits(blocks))) ** 2)
@@ -189,6 +196,7 @@ def _sift(tables: Tables, wanted: Sieve, place: int) -> tuple[Function, ...]:
     code.place(begin)
     code.update(Alu.SUB, start, wanted.stride - 1)
     rest = code.load(4, state, _State.END)
+    code.branch(Condition.GE, start, rest, nowhere)
     code.update(Alu.SUB, rest, start)
     code.update(Alu.AND, rest, (1 << SLICE_BITS) - 1)
     code.give(pack_slice(code, start, rest))
@@ -197,22 +205,23 @@ def _sift(tables: Tables, wanted: Sieve, place: int) -> tuple[Function, ...]:
     return code, _window(wanted, place)
 
 
-def _looks(wanted: Sieve) -> range:
-    """Places in a window."""
-    return range(0, WINDOW - wanted.block + 1, wanted.stride)
+def _step(wanted: Sieve) -> int:
+    """Bytes from the words of one round of looks to those of the next."""
+    return max(wanted.stride, _WORD)
 
 
 def _reach(wanted: Sieve) -> int:
-    """Bytes from a window's first look to the next one's."""
-    return len(_looks(wanted)) * wanted.stride
+    """Bytes from a window's first look to the next one's. A window's last word is for blocks that begin in the one before."""
+    return len(range(0, WINDOW - _WORD, _step(wanted))) * _step(wanted)
 
 
 def _window(wanted: Sieve, place: int) -> Function:
-    """The looks at one window: bpf_loop's callback."""
+    """The looks at one window: bpf_loop's callback. A block may reach beyond the slice: what is found then is searched for in vain."""
     code = Function(f"sift{place}_window", FunctionKind.LOOP_CALLBACK, 2)
     state_at = code.parameters[1]
-    window = code.buffer(WINDOW)
-    whole, hit, stop = (code.label() for _ in range(3))
+    window = code.buffer(WINDOW + _WORD)
+    code.store(8, window, WINDOW, 0)
+    whole, looks, over, hit, stop = (code.label() for _ in range(5))
     start = code.load(4, state_at, _State.AT)
     left = code.load(4, state_at, _State.END)
     code.branch(Condition.GT, start, left, stop)
@@ -224,25 +233,26 @@ def _window(wanted: Sieve, place: int) -> Function:
     code.clear(window, 0, WINDOW)
     code.place(whole)
     code.load_packet(code.load(8, state_at, _State.CONTEXT), start, At(window), size, stop)
-    first, factor, cases = code.table(TABLE, place), code.copy(_HASHES[0]), code.copy(_CASES)
-    at = code.value()
-    confirmed = []
-    for offset in _looks(wanted):
-        maybe, resume = code.label(), code.label()
-        word = _block(code, window, offset, wanted, cases)
+    table, factor, cases = code.table(TABLE, place), code.copy(_HASHES[0]), code.copy(_CASES)
+    index, at = code.copy(0), code.value()
+    maybes = [(offset, code.label(), code.label()) for offset in range(0, _WORD, wanted.stride)]
+    code.place(looks)
+    for offset, maybe, resume in maybes:
+        word = _block(code, window, index, offset, wanted, cases)
         code.update(Alu.MUL, word, factor)
-        code.branch(Condition.NE, _cell(code, word, first, wanted), 0, maybe)
+        code.branch(Condition.NE, _cell(code, word, table, wanted), 0, maybe)
         code.place(resume)
-        confirmed.append((offset, maybe, resume))
-        if offset + wanted.stride + wanted.block > WINDOW:
-            break
-        code.branch(Condition.LT, size, offset + wanted.stride + wanted.block, stop)
-    code.update(Alu.ADD, start, _reach(wanted))
+    code.update(Alu.ADD, index, _step(wanted))
+    code.branch(Condition.GE, index, WINDOW - _WORD, over)
+    code.branch(Condition.LT, index, size, looks)
+    code.jump(stop)
+    code.place(over)
+    code.update(Alu.ADD, start, index)
     code.store(4, state_at, _State.AT, start)
     code.give(0)
-    for offset, maybe, resume in confirmed:
+    for offset, maybe, resume in maybes:
         code.place(maybe)
-        word = _block(code, window, offset, wanted, cases)
+        word = _block(code, window, index, offset, wanted, cases)
         code.update(Alu.MUL, word, code.copy(_HASHES[1]))
         code.set(at, offset)
         second = code.table(TABLE, place + (1 << wanted.digits))
@@ -253,6 +263,7 @@ def _window(wanted: Sieve, place: int) -> Function:
         code.branch(Condition.NE, tries, 0, resume, 32)
         code.jump(hit)
     code.place(hit)
+    code.update(Alu.ADD, start, index)
     code.update(Alu.ADD, start, at)
     code.store(4, state_at, _State.AT, start)
     code.store(4, state_at, _State.FOUND, 1)
@@ -261,15 +272,17 @@ def _window(wanted: Sieve, place: int) -> Function:
     return code
 
 
-def _block(code: Function, window: Buffer, offset: int, wanted: Sieve, cases: Value) -> Value:
-    """The bytes at `offset` as the high ones of a word. (The verifier wants what is read of the stack aligned.)"""
-    before = offset % _WORD
-    word = code.load(8, window, offset - before)
-    if before:
-        code.update(Alu.RSH, word, before * 8)
-    if before + wanted.block > _WORD:
-        behind = code.load(8, window, offset - before + _WORD)
-        code.update(Alu.LSH, behind, (_WORD - before) * 8)
+def _block(code: Function, window: Buffer, index: Value, offset: int, wanted: Sieve, cases: Value) -> Value:
+    """The bytes at `offset` from the word at `index` on, as the high ones of a word. (The verifier wants what is read of the stack
+    aligned.)"""
+    here = code.address(window)
+    code.update(Alu.ADD, here, index)
+    word = code.load(8, here)
+    if offset:
+        code.update(Alu.RSH, word, offset * 8)
+    if offset + wanted.block > _WORD:
+        behind = code.load(8, here, _WORD)
+        code.update(Alu.LSH, behind, (_WORD - offset) * 8)
         code.update(Alu.OR, word, behind)
     if wanted.block < _WORD:
         code.update(Alu.LSH, word, (_WORD - wanted.block) * 8)

@@ -55,6 +55,7 @@ class Tables:
     """Collects a program's constant data; equal pieces are kept once."""
 
     data: bytearray = field(default_factory=bytearray)
+    most_sieves: int = MOST_SIEVES
     _sieves: int = 0
     _known: dict[bytes, int] = field(default_factory=dict)
     _runs: dict[Hashable, Run] = field(default_factory=dict)
@@ -87,8 +88,8 @@ class Tables:
         return self._piece(array("Q", halves).tobytes()), count
 
     def sieve(self, data: bytes) -> int | None:
-        """Offset of a sieve's cells; None where there are MOST_SIEVES others."""
-        if data not in self._known and self._sieves == MOST_SIEVES:
+        """Offset of a sieve's cells; None where there are `most_sieves` others."""
+        if data not in self._known and self._sieves >= self.most_sieves:
             return None
         self._sieves += data not in self._known
         return self._piece(data)

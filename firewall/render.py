@@ -21,6 +21,7 @@ from typing import TypeGuard, assert_never
 from bpf import LoweringError, compile_program
 from bpf.evaluate import Evaluator, Member, compile_evaluators
 from bpf.image import ProgramImage
+from bpf.tables import MOST_SIEVES
 from firewall.generation import TABLE, BpfMatch, BulkElements, Generation, counter_name, prefix_of
 from firewall.match import Conjunction, Key, Match, Notation, PacketClass
 from firewall.native import match_text, protocol_match, range_text
@@ -41,6 +42,9 @@ MOST_INLINE_RANGES = 16
 
 MOST_TEXT_RANGES = 4096
 """Sets of more ranges than this are loaded by our own codec, which is faster than nft's text."""
+
+FEW_PROGRAMS = 16
+"""Programs of single rules that may have sieves: of more, how long they take to load counts for more."""
 
 LONGEST_PROGRAM_NAME = 40
 """Characters of a rule's name in that of its pin. bpffs keeps names with a dot for itself."""
@@ -403,7 +407,8 @@ class _Renderer:
     def program(self, predicate: Expression, rule: Rule) -> ProgramImage:
         """Its lines bear the rule's name, and so does its pin, behind a number: no name of a rule makes it an evaluator's."""
         try:
-            image = compile_program(rule.name, predicate, source=self.plan.policy.source)
+            most_sieves = MOST_SIEVES if len(self.programs) < FEW_PROGRAMS else 0
+            image = compile_program(rule.name, predicate, source=self.plan.policy.source, most_sieves=most_sieves)
         except LoweringError as error:
             raise _too_large(rule, error) from error
         return replace(image, name=f"{len(self.programs)}_{safe_name(rule.name)[:LONGEST_PROGRAM_NAME]}")
