@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -19,16 +20,16 @@ from api.snapshots import Snapshots
 
 pytestmark = pytest.mark.kernel
 
-CLIENTS, WRITES = 50, 2
+CLIENTS = 50
 
 
-@pytest.fixture(params=[1, 2], ids=["one node", "two nodes"])
-def nodes(request: pytest.FixtureRequest) -> Iterator[list[ServedNode]]:
+@contextmanager
+def served(count: int) -> Iterator[list[ServedNode]]:
     """Nodes with one store, each with a kernel of its own."""
     with ExitStack() as opened:
         first = opened.enter_context(ServedNode(opened.enter_context(Wire())))
         made = [first]
-        for number in range(1, request.param):
+        for number in range(1, count):
             made.append(opened.enter_context(ServedNode(opened.enter_context(Wire()), first.address, f"node{number + 1}")))
         yield made
 
@@ -49,8 +50,16 @@ def wait_for_the_kernel(node: ServedNode, seconds: float = 15.0) -> None:
     assert set(node.kernel.counters("acme")) == {rule.name for rule in snapshot.text.rules}
 
 
-def test_fifty_clients_write_the_same_ruleset(nodes: list[ServedNode]) -> None:
-    writes = WRITES if len(nodes) == 1 else 1
+@pytest.mark.parametrize(
+    ("count", "writes"), [pytest.param(1, 1), pytest.param(1, 4, marks=pytest.mark.long), pytest.param(2, 2, marks=pytest.mark.long)]
+)
+def test_fifty_clients_write_the_same_ruleset(count: int, writes: int) -> None:
+    """`writes` of each client, at `count` nodes."""
+    with served(count) as nodes:
+        fifty_clients_write(nodes, writes)
+
+
+def fifty_clients_write(nodes: list[ServedNode], writes: int) -> None:
     first = nodes[0]
     first.tenant()
     tokens = [first.token() for _ in range(CLIENTS)]
@@ -80,7 +89,7 @@ def test_fifty_clients_write_the_same_ruleset(nodes: list[ServedNode]) -> None:
     kept = [from_json(Ruleset, entry.value) for entry in first.store.list(versions_key("acme", ruleset)).entries]
     assert [int(each.version) for each in kept] == list(range(1, total + 2))
     assert {rule.ref for rule in kept[-1].rules} == {f"{number}-{at}" for number in range(CLIENTS) for at in range(writes)}
-    for before, after in zip(kept, kept[1:], strict=False):
+    for before, after in pairwise(kept):
         assert after.rules[:-1] == before.rules
     for node in nodes:
         wait_for_the_kernel(node)
