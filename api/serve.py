@@ -168,6 +168,7 @@ def run_enforcer(serving: Serving, ready: Ready = notify_ready) -> None:
     """Until SIGTERM or SIGINT. Raises KernelError, StateError, PrivilegeError, OSError."""
     import threading  # noqa: PLC0415
 
+    from api.enforcer.apart import Apart  # noqa: PLC0415
     from api.enforcer.changes import Changes  # noqa: PLC0415 (the API does not need what the enforcer does)
     from api.enforcer.compile import Compiler  # noqa: PLC0415
     from api.enforcer.replay import Replays  # noqa: PLC0415
@@ -185,7 +186,7 @@ def run_enforcer(serving: Serving, ready: Ready = notify_ready) -> None:
             namespaces += [opened.enter_context(Namespace()) for _ in range(NAMESPACES)]
         except NamespaceError as error:
             log.warning("captures cannot be replayed through the kernel: %s", error)
-        changes = Changes(compiler, State())
+        changes = Changes(Apart(compiler), State())
         serving.enforcer.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         users = {0, serving.user.uid}
         server = Server(serving.enforcer, changes, compiler, users, group=serving.user.gid, replays=Replays(namespaces))

@@ -52,7 +52,7 @@ class Changes:
     """The one who changes the kernel, in the network namespace of the thread that makes it."""
 
     def __init__(self, compiler: Compiler | Apart, state: State, *, patience: float = PATIENCE) -> None:
-        self._compiler = compiler if isinstance(compiler, Apart) else Apart(compiler)
+        self._compiler = compiler
         self._state = state
         self._patience = patience
         self._lock = threading.Lock()

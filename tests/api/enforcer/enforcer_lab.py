@@ -54,7 +54,7 @@ def begins(letter: str, tenant: str = "acme", protect: ProtectText = HERE) -> Po
 
 
 class Lab:
-    """`client` asks; `wire` tells what becomes of packets. A context manager."""
+    """`client` asks; `wire` tells what becomes of packets. Compiles in this process. A context manager."""
 
     def __init__(
         self,
