@@ -186,7 +186,9 @@ def run_enforcer(serving: Serving, ready: Ready = notify_ready) -> None:
             namespaces += [opened.enter_context(Namespace()) for _ in range(NAMESPACES)]
         except NamespaceError as error:
             log.warning("captures cannot be replayed through the kernel: %s", error)
-        changes = Changes(Apart(compiler), State())
+        apart = Apart(compiler)
+        apart.warm()
+        changes = Changes(apart, State())
         serving.enforcer.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         users = {0, serving.user.uid}
         server = Server(serving.enforcer, changes, compiler, users, group=serving.user.gid, replays=Replays(namespaces))

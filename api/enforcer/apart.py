@@ -15,9 +15,10 @@ from typing import Final
 
 from api.enforcer.compile import AnsweredError, Compiler, told
 from api.enforcer.messages import Failure, Refusal
-from api.policy_text import PolicyText
+from api.policy_text import Condition, PolicyText, RuleText
 from api.privileges import keep_only
 from firewall.generation import Generation
+from rules_dsl.policy import Action
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ SECONDS: Final = 60
 MEMORY: Final = 4 << 30
 """Bytes of address space."""
 _NO_MEMORY: Final = 9
+_ANY: Final = PolicyText("any", (RuleText("any", Action.BLOCK, (Condition('udp.dstport == 53 and udp.payload contains "x"'),)),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,10 @@ class Apart:
     compiler: Compiler
     seconds: int = SECONDS
     memory: int = MEMORY
+
+    def warm(self) -> None:
+        """Compiles a rule here, once: what is made at the first use (the parser, the catalogue) is then there in every child."""
+        self.compiler.generation(_ANY, 1)
 
     def generation(self, text: PolicyText, number: int) -> Generation:
         """Raises AnsweredError."""
