@@ -192,12 +192,12 @@ def tenant_of_all(present: Iterable[Dispatched]) -> str | None:
 def change(tenant: str, present: Iterable[Dispatched], wanted: frozenset[Claim]) -> Iterator[Message]:
     """The messages that make `wanted` the tenant's claims: what went goes, what is new comes, the rest is not touched."""
     own = {entry.claim: entry for entry in present if entry.tenant == tenant}
-    for claim in sorted(own.keys() - wanted, key=_order):
+    for claim in sorted(own.keys() - wanted, key=order):
         if claim.kind is Kind.ALL:
             yield from (netlink.delete_rule(TABLE, chain, handle) for chain, handle in own[claim].rules)
         else:
             yield from netlink.delete_elements(TABLE, map_name(claim.hook, claim.kind), _elements(claim, tenant))
-    for claim in sorted(wanted - own.keys(), key=_order):
+    for claim in sorted(wanted - own.keys(), key=order):
         name = map_name(claim.hook, claim.kind)
         if claim.kind is Kind.ALL:
             yield netlink.add_rule(TABLE, name, [netlink.immediate(Verdict(tenant))], comment=tenant)
@@ -206,7 +206,7 @@ def change(tenant: str, present: Iterable[Dispatched], wanted: frozenset[Claim])
             yield from netlink.add_elements(TABLE, name, _elements(claim, tenant))
 
 
-def _order(claim: Claim) -> tuple[str, str, bytes]:
+def order(claim: Claim) -> tuple[str, str, bytes]:
     return claim.hook.value, claim.kind.value, claim.first
 
 

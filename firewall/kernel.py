@@ -7,22 +7,26 @@ transaction of `flip` makes it the tenant's. Whatever ends the process, `sweep` 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from bisect import bisect_right, insort
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from types import TracebackType
 from typing import Self
 
+from bpf import BpfError
 from bpf.bpffs import make_directory
 from bpf.program import load, shared_maps
 from firewall import dispatch, netlink, nft
 from firewall.dispatch import Claim, Dispatched, Kind
-from firewall.generation import TABLE, Generation, prefix_of
+from firewall.generation import TABLE, Generation
 from firewall.grace import grace_period
 from firewall.netlink import Counter, Message, Netlink, NetlinkError, Verdict
 from firewall.pins import Pins
+from firewall.standing import Parts, Standing, Way, claims_of, count, standing, tenant_of_counter, way, ways
 from rules_dsl.policy import TENANT_NAME, Hook
 
-_GENERATION = re.compile(r"(.+?)\.r(\d+)(?:\..*)?", re.DOTALL)
 _COUNTER_NAME = re.compile(r'counter name "?([^"\s]+)"?')
 
 
@@ -90,6 +94,7 @@ class Kernel:
         self._netlink = Netlink()
         self._pins = Pins.here()
         self._quiet = quiet
+        self._memory: Standing | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -101,25 +106,19 @@ class Kernel:
 
     def enforced(self) -> Mapping[str, Enforced]:
         """The tenants with their revisions and the claims whose packets come to them, as the kernel has them."""
+        remembered = self._remembered()
+        if remembered is not None:
+            return _enforced(remembered.tenants.items(), remembered.claims())
         chains = self._netlink.chains(TABLE)
         looked_up = {hook: dispatch.base_kinds(self._netlink, hook) for hook in Hook}
         dispatched = dispatch.standing(self._netlink, chains)
-        return self._enforced(chains, tuple(entry for entry in dispatched if entry.claim.kind in looked_up[entry.claim.hook]))
+        claims = claims_of(entry for entry in dispatched if entry.claim.kind in looked_up[entry.claim.hook])
+        return _enforced(ways(self._netlink, chains), claims)
 
-    def _enforced(self, chains: Iterable[str], dispatched: Iterable[Dispatched]) -> dict[str, Enforced]:
-        claims: dict[str, list[Claim]] = {}
-        for entry in dispatched:
-            claims.setdefault(entry.tenant, []).append(entry.claim)
-        found = {}
-        for tenant in chains:
-            if "." in tenant:
-                continue
-            for rule in self._netlink.rules(TABLE, tenant):
-                for target in rule.targets:
-                    if place := _GENERATION.fullmatch(target):
-                        number, comment = int(place[2]), rule.comment.partition(", ")[2]
-                        found[tenant] = Enforced(tenant, number, target, tuple(claims.get(tenant, ())), comment)
-        return found
+    def revision(self, tenant: str) -> int | None:
+        """The tenant's revision that is enforced."""
+        found = way(self._netlink, tenant)
+        return None if found is None else found.revision
 
     def counters(self, tenant: str | None = None) -> tuple[Counter, ...]:
         """The counters of rules that are enforced, of one tenant or of all; a counter's comment is its rule's name."""
@@ -139,8 +138,14 @@ class Kernel:
 
     def check(self, generation: Generation) -> None:
         """Has nft check the generation and the verifier its programs, and leaves nothing of it behind. Raises as `install` does."""
-        self._refuse_overlap(generation)
-        self._nft(nft.check, generation, f"add table inet {TABLE}\n{generation.nft}")
+        dispatched = dispatch.standing(self._netlink, self._netlink.chains(TABLE))
+        overlap = _Claims(dispatched).overlap(generation)
+        if overlap is not None:
+            raise overlap
+        try:
+            nft.check(f"add table inet {TABLE}\n{generation.nft}")
+        except nft.NftError as error:
+            raise _refused(generation, error) from error
         with shared_maps(generation.programs.values()) as shared:
             for image in generation.programs.values():
                 load(image, shared).close()
@@ -148,56 +153,142 @@ class Kernel:
     def prepare(self, generation: Generation) -> None:
         """Builds a generation for `flip`; no packet meets it yet, and a `sweep` takes it away. Raises as `install` does, and then a
         `sweep` is due. Counters of the tenant keep their values, even where somebody else has emptied it."""
-        if not TENANT_NAME.fullmatch(generation.tenant):
-            raise ValueError(f"tenant {generation.tenant!r}: a letter, then letters, digits, `_` and `-`, 32 at most")
-        self.sweep(heir=generation.tenant)
-        present = self.enforced().get(generation.tenant)
-        if present is not None and present.revision == generation.revision:
-            raise ValueError(
-                f"revision {generation.revision} of {generation.tenant} is enforced already; a new generation has a new number"
-            )
-        self._refuse_overlap(generation)
-        self._build(generation)
-        self._wait()
+        for error in self.prepare_all((generation,)).values():
+            raise error
+
+    def prepare_all(self, generations: Sequence[Generation]) -> dict[str, Exception]:
+        """As `prepare`, of several tenants; those that are not prepared, and why. Raises NetlinkError, NftError, OSError."""
+        for generation in generations:
+            if not TENANT_NAME.fullmatch(generation.tenant):
+                raise ValueError(f"tenant {generation.tenant!r}: a letter, then letters, digits, `_` and `-`, 32 at most")
+        self.sweep(heirs={generation.tenant for generation in generations})
+        stands = self._stands()
+        claims = _Claims(stands.dispatched)
+        refused: dict[str, Exception] = {}
+        for generation in generations:
+            present = stands.tenants.get(generation.tenant)
+            if present is not None and present.revision == generation.revision:
+                raise ValueError(
+                    f"revision {generation.revision} of {generation.tenant} is enforced already; a new generation has a new number"
+                )
+            overlap = claims.overlap(generation)
+            if overlap is not None:
+                refused[generation.tenant] = overlap
+                continue
+            try:
+                self._load(generation)
+            except BpfError as error:
+                refused[generation.tenant] = error
+                continue
+            claims.add(generation)
+        left = [generation for generation in generations if generation.tenant not in refused]
+        self._widen_bases(left)
+        refused |= _by_halves(left, self._build)
+        if len(refused) < len(generations):
+            self._wait()
+        return refused
 
     def flip(self, generation: Generation, comment: str = "") -> None:
         """The one transaction by which the tenant's packets go to a generation that is prepared. A `sweep` takes the one before away.
         `comment`: for `Enforced.comment`. Raises GenerationError, and then what was enforced before still is."""
-        tenant = generation.tenant
-        present = dispatch.standing(self._netlink, self._netlink.chains(TABLE))
-        told = f"revision {generation.revision}" + (f", {comment}" if comment else "")
-        messages = [
-            netlink.add_chain(TABLE, tenant),
-            netlink.flush_rules(TABLE, tenant),
-            *_ways(generation, told),
-            *dispatch.change(tenant, present, dispatch.claims(generation.hook, generation.protect)),
-        ]
-        self._transact(generation, messages)
+        for error in self.flip_all({generation.tenant: (generation, comment)}).values():
+            raise error
+
+    def flip_all(self, flips: Mapping[str, tuple[Generation, str]]) -> dict[str, Exception]:
+        """As `flip`, of several tenants: in one transaction, where none of them is refused. Those that are, and why."""
+        return _by_halves([generation for generation, _ in flips.values()], lambda some: self._flip([flips[each.tenant] for each in some]))
+
+    def _flip(self, flips: Sequence[tuple[Generation, str]]) -> None:
+        stands = self._remembered()
+        present = stands.dispatched if stands is not None else tuple(dispatch.standing(self._netlink, self._netlink.chains(TABLE)))
+        messages: list[Message] = []
+        for generation, comment in flips:
+            tenant = generation.tenant
+            told = f"revision {generation.revision}" + (f", {comment}" if comment else "")
+            messages += [
+                netlink.add_chain(TABLE, tenant),
+                netlink.flush_rules(TABLE, tenant),
+                *_ways(generation, told),
+                *dispatch.change(tenant, present, dispatch.claims(generation.hook, generation.protect)),
+            ]
+        with self._own():
+            self._transact([generation for generation, _ in flips], messages)
+        if self._memory is not None and not all(self._memory.flip(*flip) for flip in flips):
+            self._memory = None
 
     def _wait(self) -> None:
         if not self._quiet:
             grace_period()
 
-    def _refuse_overlap(self, generation: Generation) -> None:
-        wanted = dispatch.claims(generation.hook, generation.protect)
-        for entry in dispatch.standing(self._netlink, self._netlink.chains(TABLE)):
-            if entry.tenant == generation.tenant:
-                continue
-            for claim in wanted:
-                if claim.overlaps(entry.claim):
-                    raise OverlapError(generation.tenant, entry.tenant, claim, entry.claim)
+    # --- what is remembered
 
-    def _build(self, generation: Generation) -> None:
-        """Puts the generation into the kernel; no packet meets it yet."""
-        self._widen_base(generation)
-        self._nft(nft.run, generation, generation.nft)
+    def _remembered(self) -> Standing | None:
+        """What stands, if that is known without listing it."""
+        if self._memory is not None and self._memory.transaction != self._netlink.transaction():
+            self._memory = None
+        return self._memory
+
+    def _stands(self) -> Standing:
+        self._memory = self._remembered() or standing(self._netlink, self._pins)
+        return self._memory
+
+    @contextmanager
+    def _own(self) -> Iterator[None]:
+        """One transaction of ours: what is remembered stays so, if that was the last one before it."""
+        memory, self._memory = self._remembered(), None
+        yield
+        if memory is not None:
+            last = self._netlink.transaction()
+            if last in (memory.transaction, memory.transaction + 1):
+                memory.transaction = last
+                self._memory = memory
+
+    # --- building
+
+    def _load(self, generation: Generation) -> None:
+        """Pins the generation's programs."""
         folder = self._pins.folder(generation.tenant, generation.revision)
         if generation.matches:
             make_directory(folder)
+            if self._memory is not None:
+                parts = Parts(generation.tenant, generation.revision, is_pinned=True)
+                self._memory.parts.setdefault(generation.prefix, parts)
         with shared_maps(generation.programs.values()) as shared:
             for name, image in generation.programs.items():
                 with load(image, shared) as program:
                     program.pin(folder / name)
+
+    def _build(self, generations: Sequence[Generation]) -> None:
+        """Puts generations, whose programs are pinned, into the kernel, all or none; no packet meets them yet."""
+        with self._own():
+            try:
+                nft.run("".join(generation.nft for generation in generations))
+            except nft.NftError as error:
+                raise _refused(generations[0], error) from error
+        try:
+            messages = [message for generation in generations for message in self._matches(generation)]
+            with self._own():
+                self._transact(generations, messages)
+        except BaseException:
+            if len(generations) > 1:  # they come again, each half by itself
+                self._remove_parts(generations)
+            raise
+        if self._memory is not None and not all(self._memory.build(generation) for generation in generations):
+            self._memory = None
+
+    def _remove_parts(self, generations: Sequence[Generation]) -> None:
+        """What the text of generations has made, which no packet has met."""
+        prefixes = {generation.prefix for generation in generations}
+        stands = standing(self._netlink, self._pins)
+        found = [parts for prefix, parts in stands.parts.items() if prefix in prefixes]
+        self._memory = None
+        self._netlink.transact(
+            [*_removal([name for each in found for name in each.chains], [name for each in found for name in each.sets])]
+        )
+
+    def _matches(self, generation: Generation) -> list[Message]:
+        """What nft's text does not say of a generation."""
+        folder = self._pins.folder(generation.tenant, generation.revision)
         native = {
             chain: self._netlink.rules(TABLE, chain) for chain in {match.chain for match in generation.matches if match.place is not None}
         }
@@ -212,105 +303,175 @@ class Kernel:
             if match.place is None:
                 messages.append(netlink.add_rule(TABLE, match.chain, expressions, match.comment, what))
             else:
-                standing = native[match.chain][match.place]
-                expressions = [*standing.expressions[:-1], *expressions]
-                messages.append(netlink.replace_rule(TABLE, match.chain, standing.handle, expressions, match.comment, what))
+                present = native[match.chain][match.place]
+                expressions = [*present.expressions[:-1], *expressions]
+                messages.append(netlink.replace_rule(TABLE, match.chain, present.handle, expressions, match.comment, what))
         for bulk in generation.bulk:
             elements = [part for first, last in bulk.ranges for part in netlink.interval(first, last, bulk.key_bytes)]
             messages += netlink.add_elements(TABLE, bulk.set_name, elements)
-        self._transact(generation, messages)
+        return messages
 
-    def _nft(self, run: Callable[[str], None], generation: Generation, text: str) -> None:
-        try:
-            run(text)
-        except nft.NftError as error:
-            raise GenerationError(generation, _rule_in(error.command, generation), str(error), error.words) from error
+    def _widen_bases(self, generations: Sequence[Generation]) -> None:
+        """The base chains of their hooks look up what the generations will claim, besides what they look up already."""
+        wanted: dict[Hook, set[Kind]] = {}
+        for generation in generations:
+            kinds = {claim.kind for claim in dispatch.claims(generation.hook, generation.protect)}
+            wanted.setdefault(generation.hook, set()).update(kinds)
+        for hook, kinds in wanted.items():
+            stands = self._stands()
+            present = [entry for entry in stands.dispatched if entry.claim.hook is hook]
+            kinds |= {entry.claim.kind for entry in present}
+            if kinds - stands.looked_up[hook]:
+                self._make_base(hook, kinds, present)
 
-    def _widen_base(self, generation: Generation) -> None:
-        """The base chain of the hook looks up what the generation will claim, besides what it looks up already."""
-        hook = generation.hook
-        wanted = {claim.kind for claim in dispatch.claims(hook, generation.protect)}
-        present = [entry for entry in dispatch.standing(self._netlink, self._netlink.chains(TABLE)) if entry.claim.hook is hook]
-        wanted |= {entry.claim.kind for entry in present}
-        if wanted - dispatch.base_kinds(self._netlink, hook):
-            nft.run(dispatch.base_nft(hook, wanted, dispatch.tenant_of_all(present)))
-
-    def _mend_bases(self, dispatched: Iterable[Dispatched]) -> None:
+    def _mend_bases(self, stands: Standing) -> None:
         """The base chains look up what holds a claim (also where somebody else emptied them), and nothing else."""
         used: dict[Hook, list[Dispatched]] = {}
-        for entry in dispatched:
+        for entry in stands.dispatched:
             used.setdefault(entry.claim.hook, []).append(entry)
         for hook, entries in used.items():
             kinds = {entry.claim.kind for entry in entries}
-            if dispatch.base_kinds(self._netlink, hook) != kinds:
-                nft.run(dispatch.base_nft(hook, kinds, dispatch.tenant_of_all(entries)))
+            if stands.looked_up[hook] != kinds:
+                self._make_base(hook, kinds, entries)
 
-    def _transact(self, generation: Generation, messages: list[Message]) -> None:
+    def _make_base(self, hook: Hook, kinds: set[Kind], present: Sequence[Dispatched]) -> None:
+        with self._own():
+            nft.run(dispatch.base_nft(hook, kinds, dispatch.tenant_of_all(present)))
+        if self._memory is not None:
+            self._memory.looked_up[hook] = frozenset(kinds)
+            self._memory.chains |= {dispatch.base_chain(hook), dispatch.map_name(hook, Kind.ALL)}
+        if Kind.ALL in kinds:  # whose rules have new handles
+            self._memory = None
+
+    def _transact(self, generations: Sequence[Generation], messages: list[Message]) -> None:
         try:
             self._netlink.transact(messages)
         except NetlinkError as error:
+            generation = generations[0]
             rules = {f'rule "{match.rule_name}"': match.rule_name for match in generation.matches}
             raise GenerationError(generation, rules.get(error.message or ""), str(error), str(error)) from error
 
     def remove(self, tenant: str) -> bool:
         """Takes a tenant's rules out of the kernel, in one transaction; the last tenant's with the whole table. False if it
         had none. Its counters go too."""
-        chains = self._netlink.chains(TABLE)
-        if tenant not in chains:
+        stands = self._stands()
+        if tenant not in stands.tenants:
             self.sweep()
             return False
-        present = tuple(dispatch.standing(self._netlink, chains))
-        self._netlink.transact(
-            [
-                *dispatch.change(tenant, present, frozenset()),
-                netlink.flush_rules(TABLE, tenant),
-                netlink.delete_chain(TABLE, tenant),
-            ]
-        )
+        with self._own():
+            self._netlink.transact(
+                [
+                    *dispatch.change(tenant, stands.dispatched, frozenset()),
+                    netlink.flush_rules(TABLE, tenant),
+                    netlink.delete_chain(TABLE, tenant),
+                ]
+            )
+        stands.remove(tenant)
         self.sweep()
         return True
 
-    def sweep(self, heir: str = "") -> Swept:
+    def sweep(self, heirs: Collection[str] = ()) -> Swept:
         """Removes what no enforced generation needs: chains, sets, maps, counters, pins, the base of a hook to which nothing is
         dispatched, a tenant that somebody else has emptied with its claims, and the table where no tenant is left. Base chains
-        that somebody else has changed are as they were. The counters of the tenant `heir` stay, used or not."""
-        chains = self._netlink.chains(TABLE)
-        sets = self._netlink.sets(TABLE)
-        dispatched = tuple(dispatch.standing(self._netlink, chains))
-        enforced = self._enforced(chains, dispatched)
-        live = {prefix_of(entry.tenant, entry.revision) for entry in enforced.values()}
-        pins = self._sweep_pins(live)
-        if not enforced and not heir:
+        that somebody else has changed are as they were. The counters of the tenants `heirs` stay, used or not."""
+        stands = self._stands()
+        live = stands.live
+        gone = {prefix: parts for prefix, parts in stands.parts.items() if prefix not in live}
+        pins = self._sweep_pins(gone.values())
+        if not live and not heirs:
             stood = self._netlink.has_table(TABLE)
-            counters = tuple(counter.name for counter in self._netlink.counters(TABLE))
+            chains = (*stands.chains, *stands.tenants, *(name for parts in gone.values() for name in parts.chains))
+            self._memory = None
             if stood:
+                sets = self._netlink.sets(TABLE)
                 self._netlink.transact([netlink.delete_table(TABLE)])
-            return Swept(chains, sets, counters, pins)
-        empty = tuple(name for name in chains if "." not in name and name not in enforced)
-        emptied = [message for tenant in empty for message in dispatch.change(tenant, dispatched, frozenset())]
-        dispatched = tuple(entry for entry in dispatched if entry.tenant in enforced)
-        self._mend_bases(dispatched)
-        hooks = {entry.claim.hook for entry in dispatched}
-        idle = tuple(hook for hook in Hook if hook not in hooks and dispatch.map_name(hook, Kind.ALL) in chains)
-        gone_chains = (*empty, *(name for name in chains if _stray(name, live)))
-        gone_sets = tuple(name for name in sets if _stray(name, live))
-        idle_bases = [message for hook in idle for message in dispatch.remove_base(hook, chains)]
+                return Swept(chains, sets, tuple(stands.counters), pins)
+            return Swept(chains, (), tuple(stands.counters), pins)
+        empty = tuple(tenant for tenant, way in stands.tenants.items() if way is None)
+        emptied = [message for tenant in empty for message in dispatch.change(tenant, stands.dispatched, frozenset())]
+        stands.dispatched = tuple(entry for entry in stands.dispatched if stands.tenants.get(entry.tenant) is not None)
+        self._mend_bases(stands)
+        hooks = {entry.claim.hook for entry in stands.dispatched}
+        idle = tuple(hook for hook in Hook if hook not in hooks and dispatch.map_name(hook, Kind.ALL) in stands.chains)
+        gone_chains = (*empty, *(name for parts in gone.values() for name in parts.chains))
+        gone_sets = tuple(name for parts in gone.values() for name in parts.sets)
+        idle_bases = [message for hook in idle for message in dispatch.remove_base(hook, stands.chains)]
         removal = [*emptied, *idle_bases, *_removal(gone_chains, gone_sets)]
         if removal:
             self._wait()
-            self._netlink.transact(removal)
-        kept = f"{heir}.c."
-        unused = tuple(counter.name for counter in self._netlink.counters(TABLE) if not counter.uses and not counter.name.startswith(kept))
-        self._netlink.transact([netlink.delete_counter(TABLE, name) for name in unused])
+            with self._own():
+                self._netlink.transact(removal)
+        is_counted = all(parts.counters is not None for parts in gone.values())
+        stands.forget(gone)
+        for tenant in empty:
+            del stands.tenants[tenant]
+        for hook in idle:
+            stands.chains -= {dispatch.base_chain(hook), dispatch.map_name(hook, Kind.ALL)}
+            stands.looked_up[hook] = frozenset()
+        if not is_counted:
+            count(self._netlink, stands)
+        unused = tuple(name for name, used in stands.counters.items() if not used and tenant_of_counter(name) not in heirs)
+        with self._own():
+            self._netlink.transact([netlink.delete_counter(TABLE, name) for name in unused])
+        for name in unused:
+            del stands.counters[name]
         return Swept((*(dispatch.base_chain(hook) for hook in idle), *gone_chains), gone_sets, unused, pins)
 
-    def _sweep_pins(self, live: set[str]) -> tuple[str, ...]:
-        gone = []
-        for tenant, revision in tuple(self._pins.generations()):
-            if prefix_of(tenant, revision) not in live:
-                self._pins.remove(tenant, revision)
-                gone.append(str(self._pins.folder(tenant, revision)))
-        return tuple(gone)
+    def _sweep_pins(self, gone: Iterable[Parts]) -> tuple[str, ...]:
+        pinned = [parts for parts in gone if parts.is_pinned]
+        for parts in pinned:
+            self._pins.remove(parts.tenant, parts.revision)
+        return tuple(str(self._pins.folder(parts.tenant, parts.revision)) for parts in pinned)
+
+
+class _Claims:
+    """What tenants claim, of which no two tenants' overlap."""
+
+    def __init__(self, dispatched: Iterable[Dispatched]) -> None:
+        self._claims: dict[Kind, list[tuple[bytes, bytes, str, Claim]]] = {kind: [] for kind in Kind}
+        for entry in dispatched:
+            self._claims[entry.claim.kind].append((entry.claim.first, entry.claim.last, entry.tenant, entry.claim))
+        for claims in self._claims.values():
+            claims.sort(key=_place)
+
+    def overlap(self, generation: Generation) -> OverlapError | None:
+        """What the generation cannot claim, if there is such."""
+        for claim in dispatch.claims(generation.hook, generation.protect):
+            claims = self._claims[claim.kind]
+            at = bisect_right(claims, claim.last, key=itemgetter(0))
+            while at and claim.first <= claims[at - 1][1]:
+                at -= 1
+                _, _, tenant, other = claims[at]
+                if tenant != generation.tenant:
+                    return OverlapError(generation.tenant, tenant, claim, other)
+        return None
+
+    def add(self, generation: Generation) -> None:
+        for claim in dispatch.claims(generation.hook, generation.protect):
+            insort(self._claims[claim.kind], (claim.first, claim.last, generation.tenant, claim), key=_place)
+
+
+_place = itemgetter(0, 1)
+
+
+def _by_halves(generations: Sequence[Generation], act: Callable[[Sequence[Generation]], None]) -> dict[str, Exception]:
+    """`act` on all at once; where it refuses them, on each half by itself, so that one does not keep the others. Those that are refused."""
+    if not generations:
+        return {}
+    try:
+        act(generations)
+    except GenerationError as error:
+        if len(generations) == 1:
+            return {generations[0].tenant: error}
+        middle = len(generations) // 2
+        return _by_halves(generations[:middle], act) | _by_halves(generations[middle:], act)
+    return {}
+
+
+def _enforced(tenants: Iterable[tuple[str, Way | None]], claims: Mapping[str, tuple[Claim, ...]]) -> dict[str, Enforced]:
+    return {
+        tenant: Enforced(tenant, way.revision, way.entry, claims.get(tenant, ()), way.comment) for tenant, way in tenants if way is not None
+    }
 
 
 def _ways(generation: Generation, comment: str) -> Iterator[Message]:
@@ -322,17 +483,16 @@ def _ways(generation: Generation, comment: str) -> Iterator[Message]:
     yield netlink.add_rule(TABLE, tenant, [netlink.immediate(Verdict(generation.entry, goto=True))], comment)
 
 
-def _stray(name: str, live: set[str]) -> bool:
-    found = _GENERATION.fullmatch(name)
-    return found is not None and prefix_of(found[1], int(found[2])) not in live
-
-
 def _removal(chains: Iterable[str], sets: Iterable[str]) -> Iterator[Message]:
     """Chains may jump to each other and maps to chains: so first all rules go, then the maps, then the chains."""
     chains = tuple(chains)
     yield from (netlink.flush_rules(TABLE, name) for name in chains)
     yield from (netlink.delete_set(TABLE, name) for name in sets)
     yield from (netlink.delete_chain(TABLE, name) for name in chains)
+
+
+def _refused(generation: Generation, error: nft.NftError) -> GenerationError:
+    return GenerationError(generation, _rule_in(error.command, generation), str(error), error.words)
 
 
 def _rule_in(command: str | None, generation: Generation) -> str | None:

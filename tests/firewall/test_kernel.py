@@ -273,7 +273,7 @@ def test_the_first_install_that_fails_leaves_an_empty_kernel(wire: Wire) -> None
 def test_a_sweep_takes_leftovers_and_nothing_else(wire: Wire) -> None:
     wire.install(generation("acme", 4, (BAD_A,)))
     left = generation("acme", 5, (BAD_A, SEEN_B), bulk=[(1, 2)])
-    wire.at(Kernel._build, left)
+    wire.at(Kernel.prepare, left)
     wire.receiver.call(nft.run, f"add counter inet {TABLE} umbra.c.0123456789\nadd chain inet {TABLE} umbra.r3.entry\n")
     swept = wire.at(Kernel.sweep)
     expected = ["acme.r5.entry", "acme.r5.rule0", "acme.r5.rule0.match", "acme.r5.rule1", "acme.r5.rule1.match", "umbra.r3.entry"]
@@ -286,7 +286,7 @@ def test_a_sweep_takes_leftovers_and_nothing_else(wire: Wire) -> None:
 
 
 def test_a_table_without_tenants_is_swept_whole(wire: Wire) -> None:
-    wire.at(Kernel._build, generation("acme", 1, (BAD_A,)))
+    wire.at(Kernel.prepare, generation("acme", 1, (BAD_A,)))
     assert wire.at(Kernel.sweep)
     assert wire.listing("nft list ruleset") == ""
     assert not Pins.of(wire.receiver.inode).root.exists()
