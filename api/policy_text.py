@@ -68,28 +68,45 @@ class RuleError(Exception):
         """By the rule's name."""
 
 
-def policy_of(text: PolicyText, *, limits: Limits = NO_LIMIT, geo: Geo | None = None) -> Policy:
-    """The policy that the text says; a rule's name is that of its text. Raises RuleError with every error of every rule."""
-    lists = {name: ListValue.of_addresses(items) for name, items in text.lists.items()}
-    known: dict[str, Expression | DiagnosticError] = {}
+class Expressions:
+    """Expressions that were checked before, for texts that differ in few rules. What they mean depends on the lists, so they are those of
+    one set of lists; another begins anew."""
+
+    def __init__(self) -> None:
+        self._lists: Mapping[str, tuple[str, ...]] | None = None
+        self.values: Mapping[str, ListValue] = {}
+        self.known: dict[str, Expression] = {}
+
+    def use(self, lists: Mapping[str, tuple[str, ...]]) -> None:
+        if lists != self._lists or len(self.known) > MOST_KNOWN:
+            self._lists, self.known = dict(lists), {}
+            self.values = {name: ListValue.of_addresses(items) for name, items in lists.items()}
+
+
+MOST_KNOWN: Final = 100_000
+
+
+def policy_of(text: PolicyText, *, limits: Limits = NO_LIMIT, geo: Geo | None = None, before: Expressions | None = None) -> Policy:
+    """The policy that the text says; a rule's name is that of its text. `before` holds what was checked before, with the same limits and
+    geo. Raises RuleError with every error of every rule."""
+    checked = before or Expressions()
+    checked.use(text.lists)
+    known = checked.known
     found: dict[str, tuple[Diagnostic, ...]] = {}
     rules = []
     for rule in text.rules:
         tests: list[Expression] = []
         wrong: list[Diagnostic] = []
         for condition in rule.conditions:
-            if condition.expression not in known:
+            made = known.get(condition.expression)
+            if made is None:
                 try:
-                    known[condition.expression] = parse_expression(
-                        condition.expression, name=rule.name, lists=lists, limits=limits, geo=geo
-                    )
+                    made = parse_expression(condition.expression, name=rule.name, lists=checked.values, limits=limits, geo=geo)
                 except DiagnosticError as error:
-                    known[condition.expression] = error
-            made = known[condition.expression]
-            if isinstance(made, DiagnosticError):
-                wrong += made.diagnostics
-            else:
-                tests.append(made if condition.holds else Not(made))
+                    wrong += error.diagnostics
+                    continue
+                known[condition.expression] = made
+            tests.append(made if condition.holds else Not(made))
         if wrong:
             found[rule.name] = tuple(wrong)
             continue

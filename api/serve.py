@@ -181,12 +181,12 @@ def run_enforcer(serving: Serving, ready: Ready = notify_ready) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))  # in every thread: `sigwait` takes them
     compiler = Compiler(Node(serving.node, serving.region))
     with ExitStack() as opened:
+        apart = opened.enter_context(Apart(compiler))
         namespaces: list[Namespace] = []
         try:
             namespaces += [opened.enter_context(Namespace()) for _ in range(NAMESPACES)]
         except NamespaceError as error:
             log.warning("captures cannot be replayed through the kernel: %s", error)
-        apart = Apart(compiler)
         apart.warm()
         changes = Changes(apart, State())
         serving.enforcer.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

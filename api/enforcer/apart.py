@@ -1,107 +1,125 @@
-"""Compiling in a process of its own, which is forked for it: without any capability, bounded in time and memory, and out of the way of
-other requests."""
+"""Compiling in processes of its own: without any capability, bounded in time and memory, and out of the way of other requests.
+
+A process compiles one text after the other, and remembers the expressions that it has checked. One that passes a bound is ended by the
+kernel, and another takes its place. They are forked by a server that has no threads (multiprocessing's)."""
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
-import pickle
 import resource
-import select
 import signal
-import time
-from dataclasses import dataclass
-from typing import Final
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Final, Self
 
 from api.enforcer.compile import AnsweredError, Compiler, told
 from api.enforcer.messages import Failure, Refusal
-from api.policy_text import Condition, PolicyText, RuleText
-from api.privileges import keep_only
+from api.policy_text import Condition, Expressions, PolicyText, RuleText
+from api.privileges import end_with_parent, keep_only
 from firewall.generation import Generation
 from rules_dsl.policy import Action
 
 log = logging.getLogger(__name__)
 
+PROCESSES: Final = 2
 SECONDS: Final = 60
 """Of processor time, and of time at all three times as many."""
 MEMORY: Final = 4 << 30
 """Bytes of address space."""
-_NO_MEMORY: Final = 9
+TEXTS: Final = 1_000
+"""That one process compiles, before another takes its place: what it remembers is bounded so."""
+TENANTS: Final = 64
+"""Of which a process remembers expressions."""
 _ANY: Final = PolicyText("any", (RuleText("any", Action.BLOCK, (Condition('udp.dstport == 53 and udp.payload contains "x"'),)),))
 
 
-@dataclass(frozen=True, slots=True)
 class Apart:
-    """Compiles as `compiler` does."""
+    """Compiles as `compiler` does, for any number of threads. A context manager."""
 
-    compiler: Compiler
-    seconds: int = SECONDS
-    memory: int = MEMORY
+    def __init__(self, compiler: Compiler, seconds: int = SECONDS, memory: int = MEMORY, processes: int = PROCESSES) -> None:
+        self._compiler = compiler
+        self._seconds = seconds
+        self._memory = memory
+        self._free: SimpleQueue[ProcessPoolExecutor] = SimpleQueue()
+        self._count = processes
+        for _ in range(processes):
+            self._free.put(self._process())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for _ in range(self._count):
+            self._free.get().shutdown()
+
+    def _process(self) -> ProcessPoolExecutor:
+        forked = multiprocessing.get_context("forkserver")
+        return ProcessPoolExecutor(1, forked, _begin, (self._memory,), max_tasks_per_child=TEXTS)
 
     def warm(self) -> None:
-        """Compiles a rule here, once: what is made at the first use (the parser, the catalogue) is then there in every child."""
-        self.compiler.generation(_ANY, 1)
+        """Has a rule compiled in each process: what is made at the first use (the parser, the catalogue) is there then."""
+        processes = [self._free.get() for _ in range(self._count)]
+        for made in [process.submit(_compiled, self._compiler, _ANY, 1, self._seconds) for process in processes]:
+            made.result()
+        for process in processes:
+            self._free.put(process)
 
     def generation(self, text: PolicyText, number: int) -> Generation:
         """Raises AnsweredError."""
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            self._live(text, number, writer)
-        os.close(writer)
+        process = self._free.get()
         try:
-            data = _read(reader, time.monotonic() + 3 * self.seconds)
-            if data is None:
-                os.kill(child, signal.SIGKILL)
+            found = process.submit(_compiled, self._compiler, text, number, self._seconds).result()
+        except BrokenProcessPool:
+            process.shutdown(wait=False)
+            process = self._process()
+            bounds = f"more than {self._seconds} seconds or {self._memory >> 20:,} MiB to compile it"
+            found = Refusal(f"ruleset exceeds complexity constraints: {bounds}")
         finally:
-            os.close(reader)
-            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code < 0 or code == _NO_MEMORY:
-            bounds = f"more than {self.seconds} seconds or {self.memory >> 20:,} MiB to compile it"
-            raise AnsweredError(Refusal(f"ruleset exceeds complexity constraints: {bounds}"))
-        if not data:
-            raise AnsweredError(Failure("compiling failed; the enforcer's log says why"))
-        found = pickle.loads(data)
+            self._free.put(process)
         if isinstance(found, Generation):
             return found
         raise AnsweredError(found)
 
-    def _live(self, text: PolicyText, number: int, writer: int) -> None:
-        """The child's life. Of the parent's files it keeps the pipe and where it logs."""
-        try:
-            os.dup2(writer, 3)
-            os.closerange(4, 1 + max(map(int, os.listdir("/proc/self/fd"))))
-            keep_only(())
-            resource.setrlimit(resource.RLIMIT_CPU, (self.seconds, self.seconds))
-            resource.setrlimit(resource.RLIMIT_AS, (self.memory, self.memory))
-            found: Generation | Refusal | Failure
-            try:
-                found = self.compiler.generation(text, number)
-            except MemoryError:
-                os._exit(_NO_MEMORY)
-            except Exception as error:
-                answer = told(error, text)
-                if answer is None:
-                    log.exception("a text cannot be compiled")
-                    answer = Failure(f"a fault of the enforcer: {type(error).__name__}: {error}")
-                found = answer
-            with open(3, "wb") as pipe:
-                pipe.write(pickle.dumps(found, pickle.HIGHEST_PROTOCOL))
-        except BaseException:
+
+# -- in the process ----------------------------------------------------------------------------------------------------
+
+
+def _begin(memory: int) -> None:
+    """What ends the enforcer ends it too: its signals are not the terminal's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGXCPU, signal.SIGALRM))
+    end_with_parent()
+    keep_only(())
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def _compiled(compiler: Compiler, text: PolicyText, number: int, seconds: int) -> Generation | Refusal | Failure:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 1 + seconds, resource.RLIM_INFINITY))
+    signal.setitimer(signal.ITIMER_REAL, 3 * seconds)
+    try:
+        return compiler.generation(text, number, _remembered(text.tenant))
+    except MemoryError:
+        os._exit(1)
+    except Exception as error:
+        answer = told(error, text)
+        if answer is None:
             log.exception("a text cannot be compiled")
-        finally:
-            os._exit(0)
+            answer = Failure(f"a fault of the enforcer: {type(error).__name__}: {error}")
+        return answer
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _read(pipe: int, deadline: float) -> bytes | None:
-    """All that comes until the pipe is closed; None where that takes too long."""
-    parts: list[bytes] = []
-    poll = select.poll()
-    poll.register(pipe, select.POLLIN)
-    while (left := deadline - time.monotonic()) > 0:
-        if poll.poll(int(left * 1000) + 1):
-            part = os.read(pipe, 1 << 20)
-            if not part:
-                return b"".join(parts)
-            parts.append(part)
-    return None
+@lru_cache(TENANTS)
+def _remembered(_tenant: str) -> Expressions:
+    return Expressions()

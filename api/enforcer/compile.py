@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from api.enforcer.messages import Failure, Refusal, RuleDiagnostic
-from api.policy_text import PolicyText, RuleError, policy_of
+from api.policy_text import Expressions, PolicyText, RuleError, policy_of
 from bpf import BpfError, VerifierError
 from firewall.generation import Generation
 from firewall.kernel import GenerationError, KernelError
@@ -73,8 +73,8 @@ class Compiler:
     limits: Limits = Limits()  # noqa: RUF009 (frozen)
     bounds: Bounds = Bounds()
 
-    def policy(self, text: PolicyText) -> Policy:
-        """Raises RuleError, LiteralError, TooComplexError, TextError."""
+    def policy(self, text: PolicyText, before: Expressions | None = None) -> Policy:
+        """`before` holds what this compiler checked before. Raises RuleError, LiteralError, TooComplexError, TextError."""
         _check(text)
         bounds = self.bounds
         _bound(len(text.rules), bounds.rules, "rules")
@@ -82,11 +82,11 @@ class Compiler:
         _bound(sum(map(len, text.lists.values())), bounds.list_items, "list items")
         protect = text.protect
         _bound(len(protect.prefixes) + len(protect.interfaces) + len(protect.marks), bounds.protects, "protected prefixes")
-        return policy_of(text, limits=self.limits, geo=self.geo)
+        return policy_of(text, limits=self.limits, geo=self.geo, before=before)
 
-    def generation(self, text: PolicyText, number: int) -> Generation:
+    def generation(self, text: PolicyText, number: int, before: Expressions | None = None) -> Generation:
         """Raises as `policy` does, and DiagnosticError."""
-        generation = render(plan(self.policy(text), Environment(self.node, vlan_interfaces())), number)
+        generation = render(plan(self.policy(text, before), Environment(self.node, vlan_interfaces())), number)
         programs = generation.programs.values()
         maps = {spec.name if spec.shared else (image.name, spec.name): spec for image in programs for spec in image.maps}
         _bound(generation.nft.count("\n") + len(generation.matches), self.bounds.nft_rules, "nftables rules")

@@ -17,8 +17,9 @@ from api.enforcer.changes import Changes
 from api.enforcer.client import EnforcedTenant, EnforcerUnavailable, Refused
 from api.enforcer.compile import AnsweredError, Bounds, Compiler
 from api.enforcer.server import Patience
-from api.policy_text import PolicyText, ProtectText
+from api.policy_text import Expressions, PolicyText, ProtectText
 from firewall import kernel
+from firewall.generation import Generation
 from firewall.state import State
 from rules_dsl.policy import Action, Mode
 
@@ -186,18 +187,35 @@ COSTLY = PolicyText(
 
 @pytest.mark.parametrize(("seconds", "memory"), [(1, 4 << 30), (3, 200 << 20)])
 def test_compiling_is_bounded_in_time_and_memory(tmp_path: Path, seconds: int, memory: int) -> None:
-    changes = Changes(Apart(Compiler(), seconds, memory), State(tmp_path))
-    with pytest.raises(AnsweredError, match="ruleset exceeds complexity constraints: more than"):
-        changes.check(COSTLY)
+    with Apart(Compiler(), seconds, memory) as apart:
+        with pytest.raises(AnsweredError, match="ruleset exceeds complexity constraints: more than"):
+            Changes(apart, State(tmp_path)).check(COSTLY)
+        assert apart.generation(begins("a"), 1).counters  # another process is there
 
 
-def test_what_compiles_has_no_capability(monkeypatch: pytest.MonkeyPatch) -> None:
-    def told(*_: object) -> None:
+class Telling(Compiler):
+    """Says what it may do."""
+
+    __slots__ = ()
+
+    def generation(self, text: PolicyText, number: int, before: Expressions | None = None) -> Generation:
         raise OSError(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapPrm")))
 
-    monkeypatch.setattr(Compiler, "generation", told)
-    with pytest.raises(AnsweredError, match="CapPrm:\t0000000000000000"):
-        Apart(Compiler()).generation(begins("a"), 1)
+
+def test_what_compiles_has_no_capability() -> None:
+    with Apart(Telling()) as apart, pytest.raises(AnsweredError, match="CapPrm:\t0000000000000000"):
+        apart.generation(begins("a"), 1)
+
+
+def test_what_is_remembered_of_a_tenant_is_of_its_lists() -> None:
+    named = rule("r", "ip.src in $some")
+    with Apart(Compiler(), processes=1) as apart:
+        made = [
+            apart.generation(PolicyText("acme", (named,), {"some": (address,)}), 1).nft
+            for address in ("192.0.2.1", "192.0.2.2", "192.0.2.1")
+        ]
+    assert made[0] == made[2] != made[1]
+    assert "192.0.2.2" in made[1]
 
 
 # -- one change at a time ----------------------------------------------------------------------------------------------
