@@ -8,7 +8,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -83,7 +83,7 @@ class Enforcer(Protocol):
 
     def prepare(self, text: PolicyText, revision: int) -> Prepared: ...
 
-    def enforce(self, text: PolicyText, revision: int) -> None: ...
+    def enforce_all(self, wanted: Sequence[tuple[PolicyText, int]]) -> Mapping[str, Refused | EnforcerUnavailable]: ...
 
     def remove(self, tenant: str) -> None: ...
 
@@ -391,29 +391,39 @@ class Node:
                     self.events.record(name, "removed")
             self._enforced = {tenant: snapshot for tenant, snapshot in self._enforced.items() if tenant in tenants}
             for again in (False, True):  # what one tenant gave up may be another's now
-                for tenant in sorted(self._missed if again else tenants):
-                    name = kernel_name(tenant)
-                    self._enforce_stored(tenant, None if name in drifted else standing.get(name))
+                self._enforce_stored(self._missed if again else tenants, {key: of for key, of in standing.items() if key not in drifted})
             return listing.revision
 
-    def _enforce_stored(self, tenant: str, standing: int | None) -> None:
-        """Enforces what is stored of a tenant, unless the kernel has it: `standing` is the number of what that has."""
-        snapshot = self._snapshots.read(tenant)
-        if snapshot is None:
-            self._remove(tenant)
+    def _enforce_stored(self, tenants: Collection[str], standing: Mapping[str, int | None]) -> None:
+        """Enforces what is stored of tenants, unless the kernel has it: `standing` has the numbers of what that has, by its names."""
+        wanted: dict[str, Snapshot] = {}
+        for tenant in sorted(tenants):
+            snapshot = self._snapshots.read(tenant)
+            if snapshot is None:
+                self._remove(tenant)
+            elif standing.get(snapshot.text.tenant) == snapshot.version.number:
+                self._holds(snapshot)
+            else:
+                wanted[snapshot.text.tenant] = snapshot
+        if not wanted:
             return
-        try:
-            if standing != snapshot.version.number:
-                self.enforcer.enforce(snapshot.text, snapshot.version.number)
+        refused = self.enforcer.enforce_all([(each.text, each.version.number) for each in wanted.values()])
+        for name, snapshot in wanted.items():
+            tenant = snapshot.documents.tenant.id
+            error = refused.get(name)
+            if error is None:
                 self.events.record(tenant, "enforced", action="restored")
-        except Refused as error:
-            if tenant not in self._missed:
-                LOG.error("the stored rules of %s are not enforced: %s", tenant, error)
-                self.events.record(tenant, "failed", reason=str(error))
-            self._missed.add(tenant)
-        else:
-            self._enforced[tenant] = snapshot
-            self._missed.discard(tenant)
+                self._holds(snapshot)
+            else:
+                if tenant not in self._missed:
+                    LOG.error("the stored rules of %s are not enforced: %s", tenant, error)
+                    self.events.record(tenant, "failed", reason=str(error))
+                self._missed.add(tenant)
+
+    def _holds(self, snapshot: Snapshot) -> None:
+        """The kernel has it."""
+        self._enforced[snapshot.documents.tenant.id] = snapshot
+        self._missed.discard(snapshot.documents.tenant.id)
 
     def _remove(self, tenant: str) -> None:
         self.enforcer.remove(kernel_name(tenant))
@@ -468,7 +478,7 @@ class Node:
                 if snapshot is not None and before is not None and snapshot.text == before.text:
                     self._enforced[tenant] = snapshot
                 elif snapshot is not None or before is not None or tenant in self._missed:
-                    self._enforce_stored(tenant, None)
+                    self._enforce_stored((tenant,), {})
             except EnforcerUnavailable as error:
                 LOG.warning("%s waits: %s", tenant, error)
                 self._missed.add(tenant)
@@ -500,16 +510,17 @@ class Node:
         with self._writing:
             drifted = set(self.enforcer.drift())
             standing = {each.tenant: each.revision for each in self.enforcer.status()}
-            mended = []
+            mended: list[str] = []
+            missing: list[str] = []
             for tenant in self.tenants():
                 name = kernel_name(tenant)
                 if name in drifted or (name not in standing and tenant in self._enforced):
                     self.events.record(tenant, "drift")
                     LOG.warning("the kernel's rules of %s were changed by others; they are put right", tenant)
-                    self._enforce_stored(tenant, None)
                     mended.append(tenant)
                 elif tenant not in self._enforced:
-                    self._enforce_stored(tenant, None)
+                    missing.append(tenant)
+            self._enforce_stored((*mended, *missing), {})
             return tuple(mended)
 
     def _announce(self) -> None:

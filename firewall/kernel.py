@@ -100,13 +100,16 @@ class Kernel:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._netlink.close()
 
     # --- what stands
 
     def enforced(self) -> Mapping[str, Enforced]:
         """The tenants with their revisions and the claims whose packets come to them, as the kernel has them."""
-        remembered = self._remembered()
+        remembered = self.remembered()
         if remembered is not None:
             return _enforced(remembered.tenants.items(), remembered.claims())
         chains = self._netlink.chains(TABLE)
@@ -119,6 +122,17 @@ class Kernel:
         """The tenant's revision that is enforced."""
         found = way(self._netlink, tenant)
         return None if found is None else found.revision
+
+    def remembered(self) -> Standing | None:
+        """What stands, if that is known without listing it."""
+        if self._memory is not None and self._memory.transaction != self._netlink.transaction():
+            self._memory = None
+        return self._memory
+
+    def stands(self) -> Standing:
+        """All that stands, listed where it is not remembered. As long as it is the same object, nobody else has changed a rule."""
+        self._memory = self.remembered() or standing(self._netlink, self._pins)
+        return self._memory
 
     def counters(self, tenant: str | None = None) -> tuple[Counter, ...]:
         """The counters of rules that are enforced, of one tenant or of all; a counter's comment is its rule's name."""
@@ -162,7 +176,7 @@ class Kernel:
             if not TENANT_NAME.fullmatch(generation.tenant):
                 raise ValueError(f"tenant {generation.tenant!r}: a letter, then letters, digits, `_` and `-`, 32 at most")
         self.sweep(heirs={generation.tenant for generation in generations})
-        stands = self._stands()
+        stands = self.stands()
         claims = _Claims(stands.dispatched)
         refused: dict[str, Exception] = {}
         for generation in generations:
@@ -199,7 +213,7 @@ class Kernel:
         return _by_halves([generation for generation, _ in flips.values()], lambda some: self._flip([flips[each.tenant] for each in some]))
 
     def _flip(self, flips: Sequence[tuple[Generation, str]]) -> None:
-        stands = self._remembered()
+        stands = self.remembered()
         present = stands.dispatched if stands is not None else tuple(dispatch.standing(self._netlink, self._netlink.chains(TABLE)))
         messages: list[Message] = []
         for generation, comment in flips:
@@ -220,22 +234,10 @@ class Kernel:
         if not self._quiet:
             grace_period()
 
-    # --- what is remembered
-
-    def _remembered(self) -> Standing | None:
-        """What stands, if that is known without listing it."""
-        if self._memory is not None and self._memory.transaction != self._netlink.transaction():
-            self._memory = None
-        return self._memory
-
-    def _stands(self) -> Standing:
-        self._memory = self._remembered() or standing(self._netlink, self._pins)
-        return self._memory
-
     @contextmanager
     def _own(self) -> Iterator[None]:
         """One transaction of ours: what is remembered stays so, if that was the last one before it."""
-        memory, self._memory = self._remembered(), None
+        memory, self._memory = self.remembered(), None
         yield
         if memory is not None:
             last = self._netlink.transaction()
@@ -318,7 +320,7 @@ class Kernel:
             kinds = {claim.kind for claim in dispatch.claims(generation.hook, generation.protect)}
             wanted.setdefault(generation.hook, set()).update(kinds)
         for hook, kinds in wanted.items():
-            stands = self._stands()
+            stands = self.stands()
             present = [entry for entry in stands.dispatched if entry.claim.hook is hook]
             kinds |= {entry.claim.kind for entry in present}
             if kinds - stands.looked_up[hook]:
@@ -354,7 +356,7 @@ class Kernel:
     def remove(self, tenant: str) -> bool:
         """Takes a tenant's rules out of the kernel, in one transaction; the last tenant's with the whole table. False if it
         had none. Its counters go too."""
-        stands = self._stands()
+        stands = self.stands()
         if tenant not in stands.tenants:
             self.sweep()
             return False
@@ -374,7 +376,7 @@ class Kernel:
         """Removes what no enforced generation needs: chains, sets, maps, counters, pins, the base of a hook to which nothing is
         dispatched, a tenant that somebody else has emptied with its claims, and the table where no tenant is left. Base chains
         that somebody else has changed are as they were. The counters of the tenants `heirs` stay, used or not."""
-        stands = self._stands()
+        stands = self.stands()
         live = stands.live
         gone = {prefix: parts for prefix, parts in stands.parts.items() if prefix not in live}
         pins = self._sweep_pins(gone.values())

@@ -433,6 +433,20 @@ class Netlink:
         for reply in self._dump(kind, b"".join(within)):
             yield table_of(reply.payload)
 
+    def found(self, kind: int, *within: bytes) -> dict[int, bytes] | None:
+        """The attributes of the one entry that `within` names (GETCHAIN, GETSET), if there is one."""
+        self._sequence += 1
+        self._send(_pack(SUBSYSTEM << 8 | kind, F_REQUEST, self._sequence, b"".join(within), family=INET))
+        while True:
+            for answer, _, sequence, body in _unpack(self._socket.recv(1 << 17)):
+                if sequence == self._sequence:
+                    if answer != NLMSG_ERROR:
+                        return table_of(body[4:])
+                    code = -struct.unpack_from("=i", body)[0]
+                    if code == errno.ENOENT:
+                        return None
+                    raise NetlinkError(code, "look for what stands")
+
     def has_table(self, table: str) -> bool:
         return any(text_of(table_of(reply.payload).get(1, b"")) == table for reply in self._dump(GETTABLE, b""))
 

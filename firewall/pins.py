@@ -42,9 +42,13 @@ class Pins:
     def generations(self) -> Iterator[tuple[str, int]]:
         """(tenant, revision) of every folder that stands."""
         for tenant in _folders(self.root):
-            for folder in _folders(tenant):
-                if found := _REVISION.fullmatch(folder.name):
-                    yield tenant.name, int(found[1])
+            yield from ((tenant.name, revision) for revision in self.revisions(tenant.name))
+
+    def revisions(self, tenant: str) -> Iterator[int]:
+        """Of the tenant's folders that stand."""
+        for folder in _folders(self.root / tenant):
+            if found := _REVISION.fullmatch(folder.name):
+                yield int(found[1])
 
     def remove(self, tenant: str, revision: int) -> None:
         """Removes a generation's pins (rules that stand keep their programs), and the folders left empty."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
 from api.enforcer.apart import Apart
-from api.enforcer.compile import Compiler, check_tenant
-from api.enforcer.drift import Fingerprints, rules_of
-from api.enforcer.messages import EnforcedTenant, RuleCount
+from api.enforcer.compile import Compiler, TextError, check_tenant, told
+from api.enforcer.drift import Fingerprints, rules_of, rules_of_all
+from api.enforcer.messages import MOST_TOGETHER, EnforcedTenant, Failure, Refusal, RuleCount, Unenforced, Wanted
 from api.policy_text import PolicyText
 from bpf import BpfError
 from firewall import dispatch, nft
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 PATIENCE: Final = 30.0
 """Seconds to wait for another change."""
 
+COMPILING: Final = 2
+"""Texts at a time, of those that are enforced together."""
+
 _REVISION: Final = re.compile(r"store revision (\d+)")
 
 
@@ -42,7 +47,6 @@ class Change:
 
     generation: Generation
     revision: int
-    kernel: Kernel
     held: ExitStack = field(repr=False)
     """Gives the lock back."""
     fingerprint: bytes | None = None
@@ -60,12 +64,14 @@ class Changes:
         self._drifted: frozenset[str] = frozenset()
         self._numbers = threading.Lock()
         self._last = 0
+        self._kernel: Kernel | None = None
+        """The holder of the lock's. It remembers what stands from change to change."""
 
     def start(self) -> None:
         """Clears away what a killed enforcer left. Raises KernelError, NetlinkError, StateError."""
-        with self._changing() as held, Kernel() as kernel:
+        with self._changing() as held:
             held.enter_context(self._state.lock())
-            kernel.sweep()
+            self._kernel_here().sweep()
 
     def check(self, text: PolicyText) -> None:
         """Raises what compiling and the kernel raise."""
@@ -78,53 +84,97 @@ class Changes:
         generation = self._compiler.generation(text, self._number(text.tenant))
         with self._changing() as held:
             held.enter_context(self._state.lock())
-            kernel = held.enter_context(Kernel())
             try:
                 if text.tenant in self._drifted:
                     _wake(text.hook)
-                kernel.prepare(generation)
+                self._kernel_here().prepare(generation)
             except BaseException:
-                kernel.sweep()
+                self._fresh_kernel().sweep()
                 raise
-            return Change(generation, revision, kernel, held.pop_all())
+            return Change(generation, revision, held.pop_all())
+
+    def enforce_all(self, wanted: Sequence[Wanted]) -> tuple[Unenforced, ...]:
+        """Enforces the rules of several tenants together; those that are not, and why. Raises TextError, BusyError, and what the
+        kernel raises where it is not a tenant's rules that are wrong."""
+        names = {each.policy.tenant for each in wanted}
+        if len(names) < len(wanted) or len(wanted) > MOST_TOGETHER:
+            raise TextError(f"{MOST_TOGETHER} tenants are the most that are enforced together, each once")
+        with ThreadPoolExecutor(COMPILING) as threads:
+            compiled = [*threads.map(self._compiled, (each.policy for each in wanted))]
+        generations = [made for made in compiled if isinstance(made, Generation)]
+        texts = {each.policy.tenant: each for each in wanted}
+        with self._changing() as held:
+            held.enter_context(self._state.lock())
+            kernel = self._kernel_here()
+            try:
+                for hook in {generation.hook for generation in generations if generation.tenant in self._drifted}:
+                    _wake(hook)
+                refused = kernel.prepare_all(generations)
+                prepared = [generation for generation in generations if generation.tenant not in refused]
+                with Netlink() as link:
+                    prints = rules_of_all(link, {generation.prefix for generation in prepared})
+                flips = {each.tenant: (each, f"store revision {texts[each.tenant].revision}") for each in prepared}
+                refused |= kernel.flip_all(flips)
+            except BaseException:
+                self._fresh_kernel().sweep()
+                raise
+            enforced = [(each, prints[each.prefix]) for each in prepared if each.tenant not in refused]
+            for generation, _ in enforced:
+                self._fingerprints.forget(generation.tenant)
+            self._tidy(enforced)
+        answers = {tenant: _answer(error, texts[tenant].policy) for tenant, error in refused.items()}
+        answers |= {each.policy.tenant: made for each, made in zip(wanted, compiled, strict=True) if not isinstance(made, Generation)}
+        return tuple(
+            Unenforced(tenant, answer) if isinstance(answer, Refusal) else Unenforced(tenant, None, answer.message)
+            for tenant, answer in answers.items()
+        )
+
+    def _compiled(self, text: PolicyText) -> Generation | Refusal | Failure:
+        try:
+            return self._compiler.generation(text, self._number(text.tenant))
+        except Exception as error:
+            return _answer(error, text)
 
     def examine(self, change: Change) -> None:
         """Takes the fingerprint of what is prepared. Raises NetlinkError."""
         with Netlink() as link:
-            change.fingerprint = rules_of(link, change.generation.tenant, change.generation.revision)
+            change.fingerprint = rules_of(link, change.generation)
 
     def commit(self, change: Change) -> None:
         """Enforces it; `settle` must follow, whatever happens. Raises GenerationError, NetlinkError."""
-        change.kernel.flip(change.generation, f"store revision {change.revision}")
+        self._kernel_here().flip(change.generation, f"store revision {change.revision}")
 
     def settle(self, change: Change, *, committed: bool) -> None:
         """Clears away the generation that is not enforced, the old one or this, and gives the lock back."""
-        tenant = change.generation.tenant
         with change.held:
-            try:
-                if committed:
-                    self._fingerprints.forget(tenant)
-                change.kernel.sweep()
-                if committed and change.fingerprint is not None:
-                    self._fingerprints.keep(change.kernel, change.generation, change.fingerprint)
-                    self._drifted -= {tenant}
-            except (NetlinkError, NftError, BpfError, OSError):
-                # The next change sweeps first, and a fingerprint that is missing shows as drift.
-                log.exception("what was left of a change of %s could not be cleared away", tenant)
+            if committed:
+                self._fingerprints.forget(change.generation.tenant)
+            self._tidy([(change.generation, change.fingerprint)] if committed and change.fingerprint is not None else [])
+
+    def _tidy(self, enforced: Sequence[tuple[Generation, bytes]]) -> None:
+        """Clears away what is not enforced, and keeps the fingerprints of what is enforced now."""
+        try:
+            self._kernel_here().sweep()
+            self._fingerprints.keep(self._kernel_here(), enforced)
+            self._drifted -= {generation.tenant for generation, _ in enforced}
+        except (NetlinkError, NftError, BpfError, OSError):
+            # The next change sweeps first, and a fingerprint that is missing shows as drift.
+            log.exception("what was left of a change could not be cleared away")
+            self._fresh_kernel()
 
     def remove(self, tenant: str) -> None:
         check_tenant(tenant)
         with self._changing() as held:
             held.enter_context(self._state.lock())
-            with Kernel() as kernel:
-                kernel.remove(tenant)
+            self._kernel_here().remove(tenant)
             self._fingerprints.forget(tenant)
             self._drifted -= {tenant}
 
     def drift(self) -> tuple[str, ...]:
         """The tenants whose state is not what was put there, and those that an enforcer before this one put there: enforced again,
         they are known to be whole."""
-        with self._changing(), Kernel() as kernel:
+        with self._changing():
+            kernel = self._kernel_here()
             found = self._fingerprints.drifted(kernel)
             inherited = {each.tenant for each in _standing(kernel) if each.revision is not None} - self._fingerprints.tenants
             found = tuple(sorted({*found, *inherited}))
@@ -152,23 +202,42 @@ class Changes:
         """A generation number that nothing of the tenant has: above all that this process gave, and what stands."""
         check_tenant(tenant)
         with Kernel() as kernel:
-            present = kernel.enforced().get(tenant)
-        pinned = max((number for name, number in Pins.here().generations() if name == tenant), default=0)
+            present = kernel.revision(tenant) or 0
         with self._numbers:
-            self._last = 1 + max(self._last, pinned, 0 if present is None else present.revision)
+            self._last = 1 + max(self._last, present, *Pins.here().revisions(tenant))
             return self._last
+
+    def _kernel_here(self) -> Kernel:
+        if self._kernel is None:
+            self._kernel = Kernel()
+        return self._kernel
+
+    def _fresh_kernel(self) -> Kernel:
+        """After an error: with a socket of which nothing is left to be read, and that remembers nothing."""
+        if self._kernel is not None:
+            self._kernel.close()
+        self._kernel = Kernel()
+        return self._kernel
 
 
 def _standing(kernel: Kernel) -> tuple[EnforcedTenant, ...]:
     return tuple(
         EnforcedTenant(
             tenant,
-            int(told[1]) if (told := _REVISION.fullmatch(entry.comment)) else None,
+            int(found[1]) if (found := _REVISION.fullmatch(entry.comment)) else None,
             entry.revision,
             tuple(str(claim) for claim in sorted(entry.claims, key=lambda claim: (claim.kind.value, claim.first))),
         )
         for tenant, entry in sorted(kernel.enforced().items())
     )
+
+
+def _answer(error: Exception, text: PolicyText) -> Refusal | Failure:
+    answer = told(error, text)
+    if answer is None:
+        log.error("the rules of %s are not enforced", text.tenant, exc_info=error)
+        answer = Failure(f"a fault of the enforcer: {type(error).__name__}: {error}")
+    return answer
 
 
 def _wake(hook: Hook) -> None:

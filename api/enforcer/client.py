@@ -7,7 +7,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -26,6 +27,8 @@ from api.enforcer.messages import (
     Done,
     Drift,
     Drifted,
+    EnforceAll,
+    Enforced,
     EnforcedTenant,
     Failure,
     MessageError,
@@ -40,6 +43,7 @@ from api.enforcer.messages import (
     RuleDiagnostic,
     Standing,
     Status,
+    Wanted,
 )
 from api.policy_text import PolicyText, ProtectText
 
@@ -57,6 +61,9 @@ __all__ = [
 SOCKET: Final = Path("/run/mantlet/enforcer.sock")
 IDLE_CONNECTIONS: Final = 8
 """That are kept for the next requests."""
+
+TOGETHER: Final = 2
+"""Parts of what is to be enforced that are asked for at a time."""
 
 A = TypeVar("A", bound=Answer)
 
@@ -119,6 +126,17 @@ class EnforcerClient:
     def enforce(self, text: PolicyText, revision: int) -> None:
         with self.prepare(text, revision) as prepared:
             prepared.commit()
+
+    def enforce_all(self, wanted: Sequence[tuple[PolicyText, int]]) -> Mapping[str, Refused | EnforcerUnavailable]:
+        """Enforces the rules of many tenants, each with the store's revision, many at a time; those that are not enforced, and why."""
+        parts = [wanted[at : at + messages.MOST_TOGETHER] for at in range(0, len(wanted), messages.MOST_TOGETHER)]
+        with ThreadPoolExecutor(TOGETHER) as threads:  # one part is compiled while another is put into the kernel
+            found = [each for answer in threads.map(self._enforce_all, parts) for each in answer]
+        return dict(found)
+
+    def _enforce_all(self, wanted: Sequence[tuple[PolicyText, int]]) -> list[tuple[str, Refused | EnforcerUnavailable]]:
+        answer = self._ask(EnforceAll(tuple(Wanted(text, revision) for text, revision in wanted)), Enforced)
+        return [(each.tenant, EnforcerUnavailable(each.failure) if each.refusal is None else _refused(each.refusal)) for each in answer.but]
 
     def remove(self, tenant: str) -> None:
         """Takes a tenant's rules out of the kernel, if there are any."""
@@ -335,11 +353,15 @@ def received(connection: socket.socket) -> Answer:
 def expected(answer: Answer, wanted: type[A]) -> A:
     """The answer, if it is what was asked for. Raises Refused, EnforcerUnavailable."""
     match answer:
-        case Refusal(message, rule, diagnostics):
-            raise Refused(message, rule, diagnostics)
+        case Refusal():
+            raise _refused(answer)
         case Failure(message):
             raise EnforcerUnavailable(message)
         case _ if isinstance(answer, wanted):
             return answer
         case _:
             raise EnforcerUnavailable(f"the enforcer answered {type(answer).__name__}, not {wanted.__name__}")
+
+
+def _refused(answer: Refusal) -> Refused:
+    return Refused(answer.message, answer.rule, answer.diagnostics)

@@ -23,6 +23,8 @@ from api.policy_text import PolicyText, ProtectText
 MAX_REQUEST: Final = 96 << 20
 """Bytes of a frame: a million list items are some 20 MB, a capture to replay of 64 MiB in base64 85 MiB."""
 MAX_ANSWER: Final = 256 << 20
+MOST_TOGETHER: Final = 100
+"""Tenants of one EnforceAll."""
 
 
 class MessageError(Exception):
@@ -57,6 +59,21 @@ class Commit:
 @dataclass(frozen=True, slots=True)
 class Abandon:
     """Clear away what is prepared. Answer: Done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    policy: PolicyText
+    revision: int
+    """Of the store, for Status."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnforceAll:
+    """Enforce the rules of several tenants together: MOST_TOGETHER at most, each once. One that is refused keeps none of the others.
+    Answer: Enforced."""
+
+    tenants: tuple[Wanted, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +172,21 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Unenforced:
+    """Why a tenant's rules are not enforced."""
+
+    tenant: str
+    refusal: Refusal | None
+    failure: str = ""
+    """Where it is no refusal: what is in the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enforced:
+    but: tuple[Unenforced, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EnforcedTenant:
     """A tenant whose rules stand in the kernel."""
 
@@ -221,8 +253,8 @@ class Replayed:
     """Where the engines do not agree (engine both)."""
 
 
-Request = Check | Prepare | Commit | Abandon | Remove | Status | Drift | Counters | Capture | Replay
-Answer = Done | Ready | Refusal | Failure | Standing | Drifted | Counted | Packets | Captured | Replayed
+Request = Check | Prepare | Commit | Abandon | EnforceAll | Remove | Status | Drift | Counters | Capture | Replay
+Answer = Done | Ready | Refusal | Failure | Enforced | Standing | Drifted | Counted | Packets | Captured | Replayed
 Message = Request | Answer
 
 REQUESTS: Final[Mapping[str, type[Request]]] = {each.__name__: each for each in get_args(Request)}

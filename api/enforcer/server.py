@@ -35,6 +35,8 @@ from api.enforcer.messages import (
     Done,
     Drift,
     Drifted,
+    EnforceAll,
+    Enforced,
     Failure,
     MessageError,
     Prepare,
@@ -251,9 +253,9 @@ class _Conversation:
                 log.error("a request failed: %s", answer.message)
             yield answer
 
-    def _answer(self, request: Check | Prepare | Commit | Abandon | Remove | Status | Drift | Counters | Replay) -> Answer:
+    def _answer(self, request: Check | Prepare | Commit | Abandon | EnforceAll | Remove | Status | Drift | Counters | Replay) -> Answer:
         changes = self._server.changes
-        if self._change is not None and isinstance(request, Prepare | Remove | Drift):
+        if self._change is not None and isinstance(request, Prepare | EnforceAll | Remove | Drift):
             return Refusal("this connection has a change that is prepared: commit or abandon it first")
         match request:
             case Check(policy):
@@ -269,6 +271,8 @@ class _Conversation:
                 if self._change is not None:
                     self._settle()
                 return Done()
+            case EnforceAll(wanted):
+                return Enforced(changes.enforce_all(wanted))
             case Remove(tenant):
                 changes.remove(tenant)
                 return Done()

@@ -7,7 +7,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +50,14 @@ class Paper:
         self.check(text)
         return Noted(self, text, revision)
 
-    def enforce(self, text: PolicyText, revision: int) -> None:
-        self.prepare(text, revision).commit()
+    def enforce_all(self, wanted: Sequence[tuple[PolicyText, int]]) -> Mapping[str, Refused | EnforcerUnavailable]:
+        refused = {}
+        for text, revision in wanted:
+            try:
+                self.prepare(text, revision).commit()
+            except Refused as error:
+                refused[text.tenant] = error
+        return refused
 
     def remove(self, tenant: str) -> None:
         self.texts.pop(tenant, None)
