@@ -86,6 +86,21 @@ class Assembler:
         """The program uses this map; naming the same map twice is fine if both agree."""
         assert self._maps.setdefault(spec.name, spec) == spec, f"map {spec.name!r} is defined twice"
 
+    def append(self, other: Assembler) -> None:
+        """The subprograms of another, which has nothing else."""
+        start, before = len(self._instructions), len(self._functions) - 1
+        first, *further = other._lines
+        self._note(*first[1:])
+        self._lines += [(start + at, text, number) for at, text, number in further]
+        self._functions += [(start + at, name, kind) for at, name, kind in other._functions[1:]]
+        self._labels |= {(function + before, name): start + at for (function, name), at in other._labels.items()}
+        for fixup in other._fixups:
+            if isinstance(fixup, _ToLabel):
+                self._fixups.append(_ToLabel(start + fixup.index, fixup.function + before, fixup.label))
+            else:
+                self._fixups.append(_ToFunction(start + fixup.index, fixup.name))
+        self._instructions += other._instructions
+
     # -- data ----------------------------------------------------------------------------------------------------------
 
     def mov(self, dst: Register, src: Register | int, width: Width = 64) -> None:

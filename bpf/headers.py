@@ -403,10 +403,10 @@ def _first_byte(tables: Tables) -> tuple[Function, ...]:
     return (code,)
 
 
-FIRST_BYTE: Final = Routine("first_byte", _first_byte)
-WALK: Final = Routine("walk", _walk)
-TCP_PAYLOAD: Final = Routine("tcp_payload", _tcp_payload)
-UDP_PAYLOAD: Final = Routine("udp_payload", _udp_payload)
-PAYLOAD: Final = Routine("payload", _payload)
-MAXIMUM_SEGMENT_SIZE: Final = Routine("mss", _maximum_segment_size)
-CHECKSUM: Final = Routine("checksum", _checksum_valid)
+FIRST_BYTE: Final = Routine("first_byte", _first_byte, is_fixed=True)
+WALK: Final = Routine("walk", _walk, is_fixed=True)
+TCP_PAYLOAD: Final = Routine("tcp_payload", _tcp_payload, is_fixed=True)
+UDP_PAYLOAD: Final = Routine("udp_payload", _udp_payload, is_fixed=True)
+PAYLOAD: Final = Routine("payload", _payload, is_fixed=True)
+MAXIMUM_SEGMENT_SIZE: Final = Routine("mss", _maximum_segment_size, is_fixed=True)
+CHECKSUM: Final = Routine("checksum", _checksum_valid, is_fixed=True)

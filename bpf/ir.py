@@ -69,6 +69,8 @@ class Routine:
     name: str
     write: Callable[[Tables], tuple[Function, ...]] = field(compare=False, repr=False)
     """The function, and the callbacks that it gives to bpf_loop. Automata that it runs go into the program's tables."""
+    is_fixed: bool = field(default=False, compare=False)
+    """It has nothing in the tables: it is the same in every program, and need be made once."""
 
 
 @dataclass(frozen=True, slots=True)

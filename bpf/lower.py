@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Final
 
 from bpf.assembler import Assembler
@@ -16,7 +17,7 @@ from bpf.describe import describe
 from bpf.domain_name import search_name
 from bpf.effort import Effort
 from bpf.image import FunctionKind, MapSpec, ProgramImage, identifier
-from bpf.ir import At, Function, Label
+from bpf.ir import At, Function, Label, Routine
 from bpf.isa import Alu, Condition
 from bpf.lower_facts import Need, Record, Work, needs_of, record_for
 from bpf.lower_tests import lower_test
@@ -85,8 +86,9 @@ def too_many_functions(test: Test) -> LoweringError:
 
 def assembled(program: Function, lowering: Lowering, source: str, record_size: int | None = None) -> ProgramImage:
     """The program with all that it calls. Its lines bear the rules' names."""
-    functions = [(program, frame_of(program)), *_called(program, lowering)]
-    names = {function.name for function, _ in functions[1:]}
+    frame = frame_of(program)
+    called = list(_called(program, lowering))
+    names = {function.name for function, _ in called}
     own = identifier(program.name)
     assembler = Assembler(
         f"rule {program.name}" if own in names else program.name,
@@ -95,15 +97,33 @@ def assembled(program: Function, lowering: Lowering, source: str, record_size: i
     )
     for spec in lowering.maps():
         assembler.map(spec)
-    for function, frame in functions:
-        assembler.line(program.name if function.name.startswith(_PART) else function.name)
-        generate(function, frame, assembler)
+    assembler.line(program.name)
+    generate(program, frame, assembler)
+    for function, made in called:
+        if isinstance(made, Assembler):
+            assembler.append(made)
+        else:
+            assembler.line(program.name if function.name.startswith(_PART) else function.name)
+            generate(function, made, assembler)
     return replace(assembler.assemble(), passes=lowering.effort.passes, reporting=lowering.effort.reporting)
 
 
-def _called(program: Function, lowering: Lowering) -> Iterator[tuple[Function, Frame]]:
+@cache
+def _fixed(routine: Routine) -> Mapping[str, tuple[Function, Assembler]]:
+    """The functions of a routine that is the same in every program, each by its name, with its code."""
+    made = {}
+    for function in routine.write(Tables()):
+        assembler = Assembler()
+        assembler.line(function.name)
+        generate(function, frame_of(function), assembler)
+        made[function.name] = function, assembler
+    return made
+
+
+def _called(program: Function, lowering: Lowering) -> Iterator[tuple[Function, Frame | Assembler]]:
     """The functions that the program calls, they themselves call, and so on; the kernel wants no other in the program. The searches
     come last: they are for complete tables."""
+    fixed: dict[str, tuple[Function, Assembler]] = {}
     available = {function.name: function for function in lowering.parts}
     wanted = [program]
     seen: set[str] = set()
@@ -114,8 +134,15 @@ def _called(program: Function, lowering: Lowering) -> Iterator[tuple[Function, F
             if name in seen:
                 continue
             seen.add(name)
-            if name in caller.routines:
-                available.update((function.name, function) for function in caller.routines[name].write(lowering.tables))
+            routine = caller.routines.get(name)
+            if routine is not None and routine.is_fixed:
+                fixed.update(_fixed(routine))
+            elif routine is not None:
+                available.update((function.name, function) for function in routine.write(lowering.tables))
+            if name in fixed:
+                wanted.append(fixed[name][0])
+                yield fixed[name]
+                continue
             if name not in available:
                 assert name in lowering.searches, f"{caller.name} calls {name}, which is nowhere"
                 searches[name] = None
