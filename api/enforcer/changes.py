@@ -13,7 +13,7 @@ from typing import Final
 
 from api.enforcer.apart import Apart
 from api.enforcer.compile import Compiler, TextError, check_tenant, told
-from api.enforcer.drift import Fingerprints, rules_of, rules_of_all
+from api.enforcer.drift import Fingerprints, rules_of
 from api.enforcer.messages import MOST_TOGETHER, EnforcedTenant, Failure, Refusal, RuleCount, Unenforced, Wanted
 from api.policy_text import PolicyText
 from bpf import BpfError
@@ -112,13 +112,13 @@ class Changes:
                 refused = kernel.prepare_all(generations)
                 prepared = [generation for generation in generations if generation.tenant not in refused]
                 with Netlink() as link:
-                    prints = rules_of_all(link, {generation.prefix for generation in prepared})
+                    prints = {each.tenant: rules_of(link, each) for each in prepared}
                 flips = {each.tenant: (each, f"store revision {texts[each.tenant].revision}") for each in prepared}
                 refused |= kernel.flip_all(flips)
             except BaseException:
                 self._fresh_kernel().sweep()
                 raise
-            enforced = [(each, prints[each.prefix]) for each in prepared if each.tenant not in refused]
+            enforced = [(each, prints[each.tenant]) for each in prepared if each.tenant not in refused]
             for generation, _ in enforced:
                 self._fingerprints.forget(generation.tenant)
             self._tidy(enforced)

@@ -48,11 +48,11 @@ def _digest(parts: Iterator[bytes]) -> bytes:
     return digest.digest()
 
 
-def rules_of(kernel: Netlink, generation: Generation) -> bytes | None:
+def rules_of(kernel: Netlink, generation: Generation) -> bytes:
     """The fingerprint of a generation, enforced or not. Raises NetlinkError."""
     parts = parts_of(generation)
     if parts is None:
-        return rules_of_all(kernel, {generation.prefix}).get(generation.prefix)
+        return rules_of_all(kernel, {generation.prefix}).get(generation.prefix, b"")
     rules = {name: [*kernel.listing(netlink.GETRULE, string(1, TABLE), string(2, name))] for name in parts.chains}
     sets = [found for name in parts.sets if (found := kernel.found(netlink.GETSET, string(1, TABLE), string(2, name))) is not None]
     return _digest(_rules(kernel, rules, sets))
