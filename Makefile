@@ -9,7 +9,7 @@ ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
 PYTEST := $(ROOT) $(BIN)/python -m pytest
 WORKERS ?= 2
 
-.PHONY: help setup demo test unit lint types check format docs captures bench property protocols policies judge judged atomic schema fuzz test-long clean
+.PHONY: help setup demo demo-api test unit lint types check format docs captures bench property protocols policies judge judged atomic sdk isolation storm fleet schema fuzz test-long clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ $(VENV)/.installed: pyproject.toml | system
 
 demo: setup  ## a capture replayed through rules in the kernel: frames, verdicts, rule names
 	$(ROOT) $(BIN)/mantlet replay examples/dns-resolver.rules examples/dns-resolver.pcap --engine kernel
+
+demo-api: setup  ## the REST API with a tenant, a token, and a network namespace for its rules to guard; Ctrl-C takes it all away
+	$(ROOT) $(BIN)/mantlet serve --demo
 
 test: setup  ## the whole test suite (minutes)
 	$(PYTEST) -n $(WORKERS) -m "not long"
@@ -76,13 +79,25 @@ judged: setup  ## docs/reference/judged-fields.md: for each field the frames com
 atomic: setup  ## a million packets through a hundred swaps, and kill -9 at every step of a change
 	$(PYTEST) -s tests/firewall/test_atomic.py tests/firewall/test_kill.py
 
+sdk: setup  ## the API spoken by Cloudflare's own SDK, at a node whose rules meet real packets; and what the pages of docs/howto show
+	$(PYTEST) tests/api/test_sdk.py tests/api/test_replay.py tests/api/test_howto.py tests/api/test_demo.py
+
+isolation: setup  ## who may do what: each route with no token, another tenant's, and each scope; no rule reaches another's packets
+	$(PYTEST) tests/api/test_access.py tests/api/test_sdk.py -k "access or another or account or tenant"
+
+storm: setup  ## fifty clients write the same ruleset at one node and at two; kill -9 of either process a hundred times meanwhile
+	$(PYTEST) -s tests/api/test_concurrent.py tests/api/test_kill_storm.py
+
+fleet: setup  ## nodes on one store, SQLite or an etcd that loses its leaders, and what writers that were killed leave
+	$(PYTEST) -n $(WORKERS) tests/api/test_node.py tests/api/store
+
 schema: setup  ## the API answers as its OpenAPI document says: 20,000 requests of schemathesis (MANTLET_REQUESTS=N)
 	$(PYTEST) -s tests/api/test_schema.py
 
 fuzz: setup  ## bad input: the golden cases, and 100,000 random texts (MANTLET_FUZZ=N)
 	$(PYTEST) tests/test_cases.py tests/rules_dsl/test_language_fuzz.py
 
-test-long: property protocols policies judge atomic schema fuzz  ## all of these: two hours
+test-long: property protocols policies judge atomic sdk isolation storm fleet schema fuzz  ## all of these: three hours
 
 clean:  ## caches and the virtual environment
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build ./*.egg-info

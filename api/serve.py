@@ -15,6 +15,7 @@ import importlib.util
 import logging
 import os
 import pkgutil
+import pwd
 import select
 import signal
 import socket
@@ -33,6 +34,7 @@ from api.enforcer.client import SOCKET, EnforcerClient, EnforcerUnavailable
 from api.privileges import ENFORCER, PrivilegeError, User, become, end_with_parent, keep_only, user_of
 from api.settings import DEFAULTS, Rate, Settings
 from api.store.model import StoreError
+from firewall.namespace import enter
 from firewall.state import State, StateError, state_directory
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mantlet.serve")
 
+USER: Final = "mantlet"
+"""Who the API runs as, where nobody else is named."""
 NAMESPACES: Final = 2
 """Replays through the kernel at a time."""
 RESTARTS, RESTARTS_SECONDS = 5, 60.0
@@ -83,6 +87,8 @@ class Serving:
     trusted_proxies: str | None = None
     """Addresses whose X-Forwarded-For counts."""
     settings: Settings = DEFAULTS
+    network: int | None = None
+    """A file descriptor of the network namespace that the enforcer is to live in, where that is another."""
 
 
 class ServeError(Exception):
@@ -102,7 +108,7 @@ def serve(options: argparse.Namespace) -> int:
     if not root and not options.api_only:
         raise ServeError("the enforcer needs root", "run it as root, or only the API, beside an enforcer: --api-only")
     try:
-        user = user_of(options.user) if root else User(os.geteuid(), os.getegid())
+        user = user_of(options.user or _usual_user(demo=options.demo)) if root else User(os.geteuid(), os.getegid())
     except PrivilegeError as error:
         raise ServeError(
             f"{error}, as whom the API is to run",
@@ -118,11 +124,15 @@ def serve(options: argparse.Namespace) -> int:
         options.forwarded_allow_ips,
         settings,
     )  # fmt: skip
+    if options.demo:
+        from api import demo  # noqa: PLC0415 (which imports this)
+
+        return demo.run(serving)
     if options.enforcer_only:
         run_enforcer(serving)
         return ENDED
     if root:
-        _own(serving)
+        own_store(serving)
     if not options.api_only:
         return run_both(serving)
     with bound(*serving.listen) as listening:
@@ -130,9 +140,18 @@ def serve(options: argparse.Namespace) -> int:
     return ENDED
 
 
-def _own(serving: Serving) -> None:
+def _usual_user(*, demo: bool) -> str:
+    """The number that a demo takes where there is no such user is the last of those that systemd gives to services for a while."""
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        return "65519" if demo else USER
+    return USER
+
+
+def own_store(serving: Serving) -> None:
     """The folder of the usual store belongs to the API's user, who may pass through the state directory, which is root's, but not look
-    into it. Another folder is the operator's own matter."""
+    into it. Another folder is the operator's own matter. Raises ServeError."""
     state = state_directory()
     folder = state / "api"
     if serving.store != str(folder / "store.db"):
@@ -356,7 +375,7 @@ class _Supervisor:
             self._start("api")
             while not ending:
                 self._wait()
-                code = self._reap()
+                code = None if ending else self._reap()
                 if code is not None:
                     return code
                 if not told and len(self._children) == 2 and all(child.was_ready for child in self._children):
@@ -396,6 +415,8 @@ class _Supervisor:
                 run_api(self._serving, self._listening, is_ready)
             else:
                 self._listening.close()
+                if self._serving.network is not None:
+                    enter(self._serving.network)
                 run_enforcer(self._serving, is_ready)
         except SystemExit as error:
             return error.code if isinstance(error.code, int) else FAILED

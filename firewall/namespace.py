@@ -109,6 +109,13 @@ def _leave_for_new() -> tuple[int, int]:
     return file, inode
 
 
+def enter(file: int) -> None:
+    """The calling thread is from now on in the network namespace that the file descriptor is of. Raises NamespaceError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(file, CLONE_NEWNET):
+        raise NamespaceError(f"the network namespace cannot be entered: {os.strerror(ctypes.get_errno())} (needs root, or CAP_SYS_ADMIN)")
+
+
 def _clear() -> None:
     nft.run("flush ruleset")
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as link:

@@ -11,9 +11,6 @@ from api.cli.store import add_store, positive
 from firewall.cli.commands import Commands
 from firewall.cli.console import Exit, Refused
 
-USER = "mantlet"
-"""Who the API runs as, where nobody else is named."""
-
 
 def register(commands: Commands) -> None:
     serve = commands.add(
@@ -23,6 +20,7 @@ def register(commands: Commands) -> None:
         "Starts two processes: the enforcer, which is root with the few capabilities that changing the kernel takes, and the API, which\n"
         "runs as a user of its own without any. The API listens once the stored rules are in force. Either is started again when it\n"
         "dies; SIGTERM ends both. The rules stay in force in the kernel. With TLS the key is read before the API changes its user.",
+        "sudo mantlet serve --demo",
         "sudo mantlet serve",
         "sudo mantlet serve --listen 0.0.0.0:443 --ssl-certfile cert.pem --ssl-keyfile key.pem",
         "sudo mantlet serve --enforcer-only   # and, as the user mantlet: mantlet serve --api-only",
@@ -33,7 +31,7 @@ def register(commands: Commands) -> None:
     add_store(serve)
     serve.add_argument("--node", default=socket.gethostname(), metavar="NAME", help="this node's name (default: the host's)")
     serve.add_argument("--region", default="", metavar="NAME", help="this node's region (cf.colo.region)")
-    serve.add_argument("--user", default=USER, metavar="NAME", help="who the API runs as, a name or a number (default: %(default)s)")
+    serve.add_argument("--user", metavar="NAME", help="who the API runs as, a name or a number (default: mantlet)")
     serve.add_argument("--ssl-certfile", type=Path, metavar="FILE", help="the certificate, and with it TLS")
     serve.add_argument("--ssl-keyfile", type=Path, metavar="FILE", help="its key, where it is in another file")
     serve.add_argument(
@@ -52,6 +50,12 @@ def register(commands: Commands) -> None:
     one = serve.add_mutually_exclusive_group()
     one.add_argument("--enforcer-only", action="store_true", help="only the enforcer, at the socket")
     one.add_argument("--api-only", action="store_true", help="only the API, with an enforcer at the socket")
+    one.add_argument(
+        "--demo",
+        action="store_true",
+        help="with a tenant, a token and a web server that its rules guard in a network namespace; nothing of it stays, and nothing else "
+        "is touched",
+    )
     serve.add_argument(
         "--enforcer",
         type=Path,
