@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
@@ -20,7 +21,7 @@ from typing import Final, Self
 from api.enforcer.compile import AnsweredError, Compiler, told
 from api.enforcer.messages import Failure, Refusal
 from api.policy_text import Condition, Expressions, PolicyText, RuleText
-from api.privileges import end_with_parent, keep_only
+from api.privileges import keep_only
 from firewall.generation import Generation
 from rules_dsl.policy import Action
 
@@ -93,13 +94,19 @@ class Apart:
 
 
 def _begin(memory: int) -> None:
-    """What ends the enforcer ends it too: its signals are not the terminal's."""
+    """It ends with the enforcer, in whatever way that ends, and not by the terminal's signal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGXCPU, signal.SIGALRM))
-    end_with_parent()
     keep_only(())
+    threading.Thread(target=_end_with_enforcer, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def _end_with_enforcer() -> None:
+    enforcer = multiprocessing.parent_process()
+    assert enforcer is not None
+    enforcer.join()
+    os._exit(0)
 
 
 def _compiled(compiler: Compiler, text: PolicyText, number: int, seconds: int) -> Generation | Refusal | Failure:
