@@ -85,6 +85,7 @@ class Changes:
         with self._changing() as held:
             held.enter_context(self._state.lock())
             try:
+                self._refuse_files(text.tenant)
                 if text.tenant in self._drifted:
                     _wake(text.hook)
                 self._kernel_here().prepare(generation)
@@ -101,11 +102,12 @@ class Changes:
             raise TextError(f"{MOST_TOGETHER} tenants are the most that are enforced together, each once")
         with ThreadPoolExecutor(COMPILING) as threads:
             compiled = [*threads.map(self._compiled, (each.policy for each in wanted))]
-        generations = [made for made in compiled if isinstance(made, Generation)]
         texts = {each.policy.tenant: each for each in wanted}
         with self._changing() as held:
             held.enter_context(self._state.lock())
             kernel = self._kernel_here()
+            compiled = [self._unless_files(made) for made in compiled]
+            generations = [made for made in compiled if isinstance(made, Generation)]
             try:
                 for hook in {generation.hook for generation in generations if generation.tenant in self._drifted}:
                     _wake(hook)
@@ -134,6 +136,24 @@ class Changes:
             return self._compiler.generation(text, self._number(text.tenant))
         except Exception as error:
             return _answer(error, text)
+
+    def _is_of_file(self, tenant: str) -> bool:
+        """Whether a rule file enforced it: then it is not the API's to change."""
+        entry = self._kernel_here().enforced().get(tenant)
+        return entry is not None and not _REVISION.fullmatch(entry.comment)
+
+    def _refuse_files(self, tenant: str) -> None:
+        """Raises TextError."""
+        if self._is_of_file(tenant):
+            raise TextError(f"tenant {tenant} is that of a rule file, which `mantlet remove {tenant}` removes")
+
+    def _unless_files(self, made: Generation | Refusal | Failure) -> Generation | Refusal | Failure:
+        try:
+            if isinstance(made, Generation):
+                self._refuse_files(made.tenant)
+        except TextError as error:
+            return Refusal(str(error))
+        return made
 
     def examine(self, change: Change) -> None:
         """Takes the fingerprint of what is prepared. Raises NetlinkError."""
@@ -166,6 +186,9 @@ class Changes:
         check_tenant(tenant)
         with self._changing() as held:
             held.enter_context(self._state.lock())
+            if self._is_of_file(tenant):
+                log.warning("tenant %s is that of a rule file, and stays", tenant)
+                return
             self._kernel_here().remove(tenant)
             self._fingerprints.forget(tenant)
             self._drifted -= {tenant}

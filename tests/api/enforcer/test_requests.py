@@ -89,6 +89,20 @@ def test_a_tenant_is_removed_and_what_is_not_there_may_be_too(lab: Lab) -> None:
     assert lab.passes() == "abc"
 
 
+def test_the_tenant_of_a_rule_file_is_not_the_apis_to_change(lab: Lab, tmp_path: Path) -> None:
+    from firewall import enforce
+
+    path = tmp_path / "acme.rules"
+    path.write_text(f'tenant acme\nprotect {RECEIVER}\nblock "b" when starts_with(udp.payload, "b")\n')
+    lab.wire.receiver.call(enforce.apply, path, state=State(tmp_path / "state"))
+    with pytest.raises(Refused, match="is that of a rule file"):
+        lab.client.enforce(begins("c"), 2)
+    lab.client.remove("acme")
+    ((tenant, why),) = lab.client.enforce_all([(begins("c"), 2)]).items()
+    assert (tenant, "is that of a rule file" in str(why)) == ("acme", True)
+    assert lab.passes() == "ac"
+
+
 def test_monitor_and_disabled_rules_stop_nothing(lab: Lab) -> None:
     text = begins("a")
     rules = (replace(text.rules[0], mode=Mode.MONITOR), replace(text.rules[1], mode=Mode.DISABLED))
