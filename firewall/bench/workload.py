@@ -55,12 +55,12 @@ def trace(rules: list[Line], *, hits: float, seed: int = 2) -> list[bytes]:
             source = source if line.source is None else line.source | rng.randrange(256)
             destination = destination if line.destination is None else line.destination
             port = port if line.port is None else line.port
-        packets.append(_udp(source, destination, port))
+        packets.append(udp_packet(source, destination, port))
     rng.shuffle(packets)
     return packets
 
 
-def _udp(source: int, destination: int, port: int) -> bytes:
+def udp_packet(source: int, destination: int, port: int) -> bytes:
     payload = bytes(18)
     header = struct.pack(">BBHHHBBHII", 0x45, 0, 28 + len(payload), 1, 0, 64, UDP, 0, source, destination)
     return repair_checksum(header + struct.pack(">HHHH", 40000, port, 8 + len(payload), 0) + payload)
