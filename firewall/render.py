@@ -584,6 +584,8 @@ def few(names: Sequence[str]) -> str:
 
 def safe_comment(text: str) -> str:
     """`text` as nft takes it between quotes, and no longer than a comment may be."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text[:LONGEST_COMMENT]
     clean = "".join("'" if char == '"' else char if char.isprintable() and char != "\\" else "?" for char in text)
     return clean.encode()[:LONGEST_COMMENT].decode(errors="ignore")
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Set
 from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby
-from typing import assert_never
+from typing import Final, assert_never
 
 from bpf import refusal, too_large
 from bpf.describe import describe
 from firewall.match import PacketClass
 from firewall.plan.gather import gather
 from firewall.plan.merge import is_boxes, merge
-from firewall.plan.model import ClassPlan, Environment, MapStage, Omission, Plan, RuleStage, Stage
-from firewall.plan.split import Scene, UnenforceableError, split
+from firewall.plan.model import ClassPlan, Environment, MapStage, Node, Omission, Plan, RuleStage, Stage
+from firewall.plan.split import Scene, Split, UnenforceableError, split
 from firewall.plan.transport_tree import asks_transport
 from rules_dsl import expression as ex
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError
 from rules_dsl.expression import Test
-from rules_dsl.policy import Action, Mode, Policy, Rule
+from rules_dsl.policy import Action, Hook, Mode, Policy, Rule
 
 
 def plan(policy: Policy, environment: Environment) -> Plan:
@@ -29,6 +30,9 @@ def plan(policy: Policy, environment: Environment) -> Plan:
         raise DiagnosticError(tuple(sorted(planning.diagnostics, key=lambda diagnostic: diagnostic.span.start)))
     return Plan(policy, environment, classes, tuple(planning.omissions), gather(policy, environment, classes))
 
+
+MOST_KNOWN: Final = 100_000
+"""Rules, of which each has a split for each class of packets, that are remembered from one plan to the next."""
 
 ODD_REASON = "payload: nftables does not find this packet's transport header, so eBPF asks for protocol and ports"
 
@@ -45,12 +49,13 @@ class _Planning:
         self.diagnostics = diagnostics
         self.omissions: list[Omission] = []
         self._policy, self._environment = policy, environment
+        self._node, self._vlans = environment.node, tuple(sorted(environment.vlan_interfaces.items()))
         self._refused = {diagnostic.span for diagnostic in diagnostics}
         self._boxes: dict[int, RuleStage] = {}
         """Rules of IPv6 that ask for addresses, protocol and ports alone, by index."""
 
     def of_class(self, packets: PacketClass) -> ClassPlan:
-        scene = Scene(packets, self._policy.hook, self._environment, refusal)
+        scene = _scene(packets, self._policy.hook, self._environment)
         stages: list[RuleStage] = []
         borrowed: set[int] = set()
         taker: Rule | None = None
@@ -98,12 +103,24 @@ class _Planning:
 
     def _split(self, index: int, rule: Rule, scene: Scene) -> list[RuleStage]:
         try:
-            cases = split(rule.predicate, scene, once=not rule.ends)
+            cases = _known_split(rule.predicate, scene.packets, scene.hook, self._node, self._vlans, once=not rule.ends)
         except UnenforceableError as error:
             self._refused.add(rule.span)
             self.diagnostics.append(Diagnostic(error.code, str(error), rule.span, help=error.help_line))
             return []
         return [RuleStage(index, rule, case.terms, case.reasons) for case in cases]
+
+
+@lru_cache(MOST_KNOWN)
+def _known_split(
+    predicate: ex.Expression, packets: PacketClass, hook: Hook, node: Node, vlans: tuple[tuple[str, int], ...], *, once: bool
+) -> tuple[Split, ...]:
+    """Where a few of many rules change, the others are not split again. Raises UnenforceableError."""
+    return split(predicate, _scene(packets, hook, Environment(node, dict(vlans))), once=once)
+
+
+def _scene(packets: PacketClass, hook: Hook, environment: Environment) -> Scene:
+    return Scene(packets, hook, environment, refusal)
 
 
 def enforceable(policy: Policy) -> list[Diagnostic]:

@@ -6,6 +6,7 @@ disjoint, and then the next map begins: maps stand in the order of the rules, so
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -207,7 +208,8 @@ def _crowd(boxes: Sequence[tuple[Box, int]], place: int) -> int:
     order, and is the quicker the fewer elements the first ones leave (net/netfilter/nft_set_pipapo.c)."""
     values = [box[place][0] for box, _ in boxes[:: len(boxes) // 64 + 1]]
     ranges = [box[place] for box, _ in boxes[:: len(boxes) // 1024 + 1]]
-    return sum(low <= value <= high for value in values for low, high in ranges)
+    lows, highs = sorted(low for low, _ in ranges), sorted(high for _, high in ranges)
+    return sum(bisect_right(lows, value) - bisect_left(highs, value) for value in values)
 
 
 _ADDRESSES = (Key.SOURCE, Key.DESTINATION)
