@@ -58,8 +58,9 @@ docs: setup  ## the generated pages of docs/reference
 captures: setup  ## the captures of examples/
 	$(BIN)/python examples/make_captures.py
 
-bench: setup  ## cost a packet and frames a second, beside nft and iptables
+bench: setup  ## cost a packet and frames a second, beside nft and iptables; how fast the API enforces, reads and starts
 	$(ROOT) $(BIN)/mantlet bench
+	$(ROOT) $(BIN)/mantlet bench-api
 
 property: setup  ## kernel = reference: a million random expression-packet pairs (MANTLET_PAIRS=N), and random rule files
 	$(PYTEST) -s tests/bpf/test_lower_random.py tests/firewall/test_plan_random.py

@@ -339,3 +339,21 @@ def test_the_pins_go_with_a_namespace() -> None:
         root = Pins.of(namespace.inode).root
         assert root.exists()
     assert not root.exists()
+
+
+def test_one_of_many_that_nft_refuses_keeps_none_of_the_others(wire: Wire) -> None:
+    protects = [HERE, *(Protect(v4=addresses(f"198.51.100.{at}")) for at in range(4))]
+    made = [generation(f"t{at}", 1, (BAD_A,), protect=protect) for at, protect in enumerate(protects)]
+    made[2] = replace(made[2], nft=made[2].nft + f"add rule inet {TABLE} t2.r1.entry nonsense\n")
+
+    def enforce(kernel: Kernel) -> set[str]:
+        refused = kernel.prepare_all(made)
+        assert all(isinstance(error, GenerationError) for error in refused.values())
+        assert kernel.flip_all({each.tenant: (each, "") for each in made if each.tenant not in refused}) == {}
+        kernel.sweep()
+        return set(refused)
+
+    assert wire.at(enforce) == {"t2"}
+    assert sorted(wire.at(Kernel.enforced)) == ["t0", "t1", "t3", "t4"]
+    assert wire.arrived(b"a", b"b") == [b"b"]
+    assert not wire.at(Kernel.sweep)
