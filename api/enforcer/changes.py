@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,6 +23,7 @@ from firewall.kernel import Kernel
 from firewall.netlink import Netlink, NetlinkError
 from firewall.nft import NftError
 from firewall.pins import Pins
+from firewall.standing import Standing
 from firewall.state import State
 from rules_dsl.policy import Hook
 
@@ -49,6 +50,8 @@ class Change:
     revision: int
     held: ExitStack = field(repr=False)
     """Gives the lock back."""
+    stands: Standing | None
+    """What was there when it was prepared."""
     fingerprint: bytes | None = None
 
 
@@ -92,7 +95,7 @@ class Changes:
             except BaseException:
                 self._fresh_kernel().sweep()
                 raise
-            return Change(generation, revision, held.pop_all())
+            return Change(generation, revision, held.pop_all(), self._kernel_here().remembered())
 
     def enforce_all(self, wanted: Sequence[Wanted]) -> tuple[Unenforced, ...]:
         """Enforces the rules of several tenants together; those that are not, and why. Raises TextError, BusyError, and what the
@@ -156,9 +159,10 @@ class Changes:
         return made
 
     def examine(self, change: Change) -> None:
-        """Takes the fingerprint of what is prepared. Raises NetlinkError."""
-        with Netlink() as link:
-            change.fingerprint = rules_of(link, change.generation)
+        """Takes the fingerprint of what is prepared, unless there is time for it when it is enforced. Raises NetlinkError."""
+        if change.stands is None or change.generation.protect.everything:  # later it might be of what others have made
+            with Netlink() as link:
+                change.fingerprint = rules_of(link, change.generation)
 
     def commit(self, change: Change) -> None:
         """Enforces it; `settle` must follow, whatever happens. Raises GenerationError, NetlinkError."""
@@ -169,6 +173,10 @@ class Changes:
         with change.held:
             if committed:
                 self._fingerprints.forget(change.generation.tenant)
+                with suppress(NetlinkError):  # without one it shows as drift
+                    if change.fingerprint is None and change.stands is self._kernel_here().remembered():
+                        with Netlink() as link:
+                            change.fingerprint = rules_of(link, change.generation)
             self._tidy([(change.generation, change.fingerprint)] if committed and change.fingerprint is not None else [])
 
     def _tidy(self, enforced: Sequence[tuple[Generation, bytes]]) -> None:

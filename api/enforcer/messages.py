@@ -272,17 +272,28 @@ def encode(message: Message) -> bytes:
 
 
 def _members(value: Any) -> dict[str, Any]:
-    return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    kind: Any = type(value)
+    return {name: _plain(getattr(value, name)) for name in _names(kind)}
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
+
+
+_AS_IT_IS: Final = frozenset((str, int, bool, float, type(None)))
 
 
 def _plain(value: Any) -> Any:
+    if type(value) in _AS_IT_IS:
+        return value
+    if type(value) is tuple:
+        return [_plain(each) for each in value]
     match value:
         case bytes():
             return base64.b64encode(value).decode()
         case Enum():
             return value.value
-        case tuple():
-            return [_plain(each) for each in value]
         case Mapping():
             return {name: _plain(each) for name, each in value.items()}
         case _ if is_dataclass(value):
@@ -350,20 +361,27 @@ def _at(place: str, name: str) -> str:
     return f"{place}.{name}" if place else name
 
 
+@cache
+def _shape(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(kind), get_args(kind)
+
+
 def _value(kind: Any, value: object, place: str) -> Any:
     """`value` as a `kind`: str, int, float, bool, bytes, a dataclass, an Enum, X | None, tuple[X, ...] or Mapping[str, X]."""
-    origin = get_origin(kind)
+    if type(value) is kind and kind in _AS_IT_IS:
+        return value
+    origin, arguments = _shape(kind)
     if origin in (Union, types.UnionType):
-        (inner,) = (each for each in get_args(kind) if each is not types.NoneType)
+        (inner,) = (each for each in arguments if each is not types.NoneType)
         return None if value is None else _value(inner, value, place)
     if origin is tuple:
         if not isinstance(value, list):
             raise _wrong(place, "an array", value)
-        return tuple(_value(get_args(kind)[0], each, f"{place}[{at}]") for at, each in enumerate(value))
+        return tuple([_value(arguments[0], each, f"{place}[{at}]") for at, each in enumerate(value)])
     if origin is not None:
         if not isinstance(value, dict):
             raise _wrong(place, "an object", value)
-        return {name: _value(get_args(kind)[1], each, _at(place, name)) for name, each in value.items()}
+        return {name: _value(arguments[1], each, _at(place, name)) for name, each in value.items()}
     if is_dataclass(kind):
         return _dataclass(kind, value, place)
     if issubclass(kind, Enum):
