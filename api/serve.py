@@ -206,7 +206,6 @@ def run_enforcer(serving: Serving, ready: Ready = notify_ready) -> None:
             namespaces += [opened.enter_context(Namespace()) for _ in range(NAMESPACES)]
         except NamespaceError as error:
             log.warning("captures cannot be replayed through the kernel: %s", error)
-        apart.warm()
         changes = Changes(apart, State())
         serving.enforcer.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         users = {0, serving.user.uid}
@@ -215,6 +214,7 @@ def run_enforcer(serving: Serving, ready: Ready = notify_ready) -> None:
         for each in namespaces:
             each.call(keep_only, ENFORCER)
         keep_only(ENFORCER)
+        apart.warm()  # its first process is started here, with no more than that
         changes.start()
         serve = threading.Thread(target=server.serve, name="serve", daemon=True)
         serve.start()

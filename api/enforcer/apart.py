@@ -46,10 +46,10 @@ class Apart:
         self._compiler = compiler
         self._seconds = seconds
         self._memory = memory
-        self._free: SimpleQueue[ProcessPoolExecutor] = SimpleQueue()
+        self._free: SimpleQueue[ProcessPoolExecutor | None] = SimpleQueue()
         self._count = processes
         for _ in range(processes):
-            self._free.put(self._process())
+            self._free.put(None)  # made when it is first asked, with no more privileges than the enforcer has then
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +59,8 @@ class Apart:
 
     def close(self) -> None:
         for _ in range(self._count):
-            self._free.get().shutdown()
+            if process := self._free.get():
+                process.shutdown()
 
     def _process(self) -> ProcessPoolExecutor:
         forked = multiprocessing.get_context("forkserver")
@@ -67,7 +68,7 @@ class Apart:
 
     def warm(self) -> None:
         """Has a rule compiled in each process: what is made at the first use (the parser, the catalogue) is there then."""
-        processes = [self._free.get() for _ in range(self._count)]
+        processes = [self._free.get() or self._process() for _ in range(self._count)]
         for made in [process.submit(_compiled, self._compiler, _ANY, 1, self._seconds) for process in processes]:
             made.result()
         for process in processes:
@@ -75,7 +76,7 @@ class Apart:
 
     def generation(self, text: PolicyText, number: int) -> Generation:
         """Raises AnsweredError."""
-        process = self._free.get()
+        process = self._free.get() or self._process()
         try:
             found = process.submit(_compiled, self._compiler, text, number, self._seconds).result()
         except BrokenProcessPool:

@@ -118,6 +118,12 @@ def test_served_killed_and_served_again(serving: Serving) -> None:
             status = status_of(int(thread))
             assert [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")] == [0, kept, kept, kept, 0]
             assert status["NoNewPrivs"] == "1"
+    below = descendants(enforcer)
+    assert below, "no process compiles"
+    for pid in below:
+        status = status_of(pid)
+        assert (int(status["CapBnd"], 16) | int(status["CapPrm"], 16)) & ~(1 << 12 | 1 << 13 | 1 << 38 | 1 << 39) == 0
+        assert status["NoNewPrivs"] == "1"
     assert (status_of(api)["Uid"].split(), status_of(api)["Groups"]) == ([str(USER)] * 4, "")
     state = serving.folder / "state"
     assert (state.stat().st_uid, state.stat().st_mode & 0o777) == (0, 0o710)
@@ -152,6 +158,11 @@ def test_served_killed_and_served_again(serving: Serving) -> None:
     serving.process.wait()
     waited(serving, lambda: not any(Path(f"/proc/{pid}").exists() and status_of(pid)["State"][0] != "Z" for pid in left))
     assert serving.wire.arrived(b"a", b"b") == [b"b"]
+
+
+def descendants(pid: int) -> list[int]:
+    found = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    return [each for child in found for each in (child, *descendants(child))]
 
 
 def changed(serving: Serving, *gone: int) -> tuple[int, ...]:
