@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -41,6 +42,8 @@ from firewall.namespace import Namespace
 PHASE: Final = "magic_transit"
 PROTECTED: Final = int(IPv4Address("10.0.0.0"))
 """Tenant N protects the Nth /24 from here on."""
+IN_TURN: Final = 5
+"""Changes, and bare ones, at a time."""
 STARTING_SECONDS: Final = 600.0
 CONNECTIONS: Final = 4
 """That ask at a time."""
@@ -226,13 +229,15 @@ class _Client:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A change of one rule, from the request to the answer, which comes when it is enforced; and `nft add rule` as a process, in turn."""
+    """A change of one rule, from the request to the answer, which comes when it is enforced; and `nft add rule` as a process, in turn some
+    of each. After what others do in the kernel, the next change has to look what stands."""
 
     tenants: int
     rules: int
     """Of the tenant."""
     milliseconds: float
     """Medians."""
+    after_others_milliseconds: float
     bare_milliseconds: float
     ratio: float
 
@@ -259,20 +264,31 @@ def writes(node: Served, tenants: int, rules: int, rounds: int) -> Write:
     ruleset = client.ask("GET", f"{tenant}/rulesets/phases/{PHASE}/entrypoint")
     rule = ruleset["rules"][len(ruleset["rules"]) // 2]
     path = f"{tenant}/rulesets/{ruleset['id']}/rules/{rule['id']}"
-    changes, bare = [], []
-    for number in range(rounds + 2):
-        wanted = client.request("PATCH", path, json.dumps({"expression": f"tcp.dstport == {20_000 + number}"}).encode())
-        begun = time.perf_counter()
-        client.send(wanted)
+    numbers = count(20_000)
+
+    def change() -> None:
+        client.send(client.request("PATCH", path, json.dumps({"expression": f"tcp.dstport == {next(numbers)}"}).encode()))
         client.answer()
-        changed = time.perf_counter()
+
+    def add() -> None:
         node.namespace.call(subprocess.run, ADD.split(), check=True)
-        if number >= 2:  # the first ones fill caches
-            changes.append(changed - begun)
-            bare.append(time.perf_counter() - changed)
+
+    for _ in range(3):  # which fill caches
+        change()
+    changes, after, bare = [], [], []
+    for _ in range(-(-rounds // IN_TURN)):
+        bare += [_seconds(add) for _ in range(IN_TURN)]
+        after.append(_seconds(change))
+        changes += [_seconds(change) for _ in range(IN_TURN)]
     client.connection.close()
-    change, add = statistics.median(changes), statistics.median(bare)
-    return Write(tenants, rules, change * 1000, add * 1000, change / add)
+    one, first, plain = (statistics.median(each) * 1000 for each in (changes, after, bare))
+    return Write(tenants, rules, one, first, plain, one / plain)
+
+
+def _seconds(act: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    act()
+    return time.perf_counter() - begun
 
 
 def reads(node: Served, seconds: float) -> list[Read]:

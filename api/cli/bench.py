@@ -52,6 +52,7 @@ def _bench(options: argparse.Namespace) -> Exit:
     for each in writes:
         what = f"{each.tenants:,} tenants, this one of {each.rules:,} rules"
         say(f"{what:<44}{each.milliseconds:8.1f} ms; a bare `nft add rule` {each.bare_milliseconds:.1f} ms: {each.ratio:.1f}x")
+        say(f"{'  the first after what others changed':<44}{each.after_others_milliseconds:8.1f} ms")
     say("Reads")
     for read in reads:
         say(f"{read.what:<44}{read.per_second:8,.0f} a second")
