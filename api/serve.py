@@ -21,6 +21,7 @@ import signal
 import socket
 import stat
 import sys
+import tempfile
 import time
 import warnings
 from collections import deque
@@ -197,9 +198,12 @@ def run_enforcer(serving: Serving, ready: Ready = notify_ready) -> None:
     from firewall.plan import Node  # noqa: PLC0415
 
     require_enforcement()
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))  # in every thread: `sigwait` takes them
+    asked_to_end, asking = os.pipe()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os.write(asking, b"."))
     compiler = Compiler(Node(serving.node, serving.region))
     with ExitStack() as opened:
+        tempfile.tempdir = opened.enter_context(tempfile.TemporaryDirectory(prefix="mantlet-enforcer-"))
         apart = opened.enter_context(Apart(compiler))
         namespaces: list[Namespace] = []
         try:
@@ -220,7 +224,7 @@ def run_enforcer(serving: Serving, ready: Ready = notify_ready) -> None:
         serve.start()
         log.info("the enforcer listens at %s", serving.enforcer)
         ready()
-        signal.sigwait((signal.SIGTERM, signal.SIGINT))
+        os.read(asked_to_end, 1)
 
 
 # -- the API -----------------------------------------------------------------------------------------------------------
