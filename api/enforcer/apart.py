@@ -14,7 +14,7 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
-from queue import SimpleQueue
+from queue import LifoQueue
 from types import TracebackType
 from typing import Final, Self
 
@@ -46,7 +46,7 @@ class Apart:
         self._compiler = compiler
         self._seconds = seconds
         self._memory = memory
-        self._free: SimpleQueue[ProcessPoolExecutor | None] = SimpleQueue()
+        self._free: LifoQueue[ProcessPoolExecutor | None] = LifoQueue()  # the one that was used last remembers most
         self._count = processes
         for _ in range(processes):
             self._free.put(None)  # made when it is first asked, with no more privileges than the enforcer has then
