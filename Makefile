@@ -81,7 +81,7 @@ atomic: setup  ## a million packets through a hundred swaps, and kill -9 at ever
 	$(PYTEST) -s tests/firewall/test_atomic.py tests/firewall/test_kill.py
 
 sdk: setup  ## the API spoken by Cloudflare's own SDK, at a node whose rules meet real packets; and what the pages of docs/howto show
-	$(PYTEST) tests/api/test_sdk.py tests/api/test_replay.py tests/api/test_howto.py tests/api/test_demo.py
+	$(PYTEST) tests/api/test_sdk.py tests/api/test_replay_api.py tests/api/test_howto.py tests/api/test_demo.py
 
 isolation: setup  ## who may do what: each route with no token, another tenant's, and each scope; no rule reaches another's packets
 	$(PYTEST) tests/api/test_access.py tests/api/test_sdk.py -k "access or another or account or tenant"

@@ -25,8 +25,8 @@ LARGEST: Final = 1 << 27
 """Bytes of tables that a program may have; the kernel takes less than 512 MiB."""
 
 
-MOST_SIEVES: Final = 16
-"""Of a program: each has two of its functions (MOST_FUNCTIONS)."""
+MOST_SIEVES: Final = 4
+"""Of a program: the verifier may look at 40,000 instructions for each, and at a million in all."""
 
 
 @dataclass(frozen=True, slots=True)
