@@ -57,6 +57,8 @@ class PolicyText:
 
 
 NO_LIMIT: Final = Limits()
+MOST_KNOWN: Final = 100_000
+"""Expressions that are remembered at a time."""
 
 
 class RuleError(Exception):
@@ -81,9 +83,6 @@ class Expressions:
         if lists != self._lists or len(self.known) > MOST_KNOWN:
             self._lists, self.known = dict(lists), {}
             self.values = {name: ListValue.of_addresses(items) for name, items in lists.items()}
-
-
-MOST_KNOWN: Final = 100_000
 
 
 def policy_of(text: PolicyText, *, limits: Limits = NO_LIMIT, geo: Geo | None = None, before: Expressions | None = None) -> Policy:

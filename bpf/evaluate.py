@@ -26,7 +26,7 @@ from bpf.lower_facts import PAYLOADS, Work, place_of, view_of
 from bpf.pattern_set import BytesTest, pattern_set
 from bpf.refusal import LoweringError
 from bpf.regex_automaton import TooLargeError
-from bpf.sift import sieve_of, sifted
+from bpf.sift import sifted
 from bpf.simplify import simplify
 from bpf.slices import pack_slice, take_slice
 from bpf.sweep import LOWEST_BIT, SWEEP, TELL, Told, sweep, tell
@@ -486,8 +486,8 @@ class _Sweeping:
             _, length = take_slice(code, name, absent)
             code.call(COPY_NAME, context, record, name, message)
         else:
-            wanted = sieve_of([(test, _fold_in(self.operand, test)) for test in self.group])
-            offset, length = sifted(code, self.lowering.tables, context, work.slice_of(view.fact, absent), wanted, absent)
+            tests = [(test, _fold_in(self.operand, test)) for test in self.group]
+            offset, length = sifted(code, self.lowering.tables, context, work.slice_of(view.fact, absent), tests, absent)
         for begin in begins:
             code.call(TELL, context, record, begin, 0)
         for run in runs:

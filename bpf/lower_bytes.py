@@ -1,8 +1,7 @@
 """Lowering of tests on bytes: payloads, parts of them, in either case.
 
 Equality with a short constant is compared in words; everything else runs an automaton over the bytes, or over those that a sieve
-(bpf/sift.py) leaves of them. Tests of an evaluator that share the
-bytes of one field do not come here: a sweep tells them (bpf/sweep.py).
+(bpf/sift.py) leaves of them. Tests of an evaluator that share the bytes of one field do not come here: a sweep tells them (bpf/sweep.py).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from bpf.pattern_set import BytesTest
 from bpf.refusal import LoweringError
 from bpf.regex_automaton import TooLargeError
 from bpf.search import SEEK_NAME, call_seek
-from bpf.sift import sieve_of, sifted
+from bpf.sift import sifted
 from bpf.slices import pack_slice
 from bpf.tables import LARGEST
 from rules_dsl.expression import (
@@ -211,7 +210,7 @@ def _run(work: Work, test: BytesTest, piece: Piece, build: partial[Automaton], y
         raise LoweringError(test, f"the patterns need tables of more than {LARGEST >> 20} MiB")
     work.effort.search(work.times)
     if piece.name is None:
-        rest = sifted(code, work.tables, work.context, (piece.offset, piece.length), sieve_of([(test, piece.fold)]), no)
+        rest = sifted(code, work.tables, work.context, (piece.offset, piece.length), [(test, piece.fold)], no)
         found = call_seek(code, work.context, pack_slice(code, *rest), run)
     else:
         start, message = piece.name

@@ -85,6 +85,8 @@ _PASS_NS: Final = 1_300.0
 _LETTERS: Final = 20
 """As many different bytes as a typical text would have, were they equally likely."""
 _GAIN: Final = 0.8
+_SHORT: Final = 64
+"""Bytes below which the automaton alone is as quick."""
 
 
 def sieve_of(tests: Sequence[tuple[BytesTest, Fold]]) -> Sieve | None:
@@ -147,10 +149,11 @@ class _State:
 
 
 def sifted(
-    code: Function, tables: Tables, context: Value, piece: tuple[Value, Value], wanted: Sieve | None, nowhere: Label
+    code: Function, tables: Tables, context: Value, piece: tuple[Value, Value], tests: Sequence[tuple[BytesTest, Fold]], nowhere: Label
 ) -> tuple[Value, Value]:
-    """Of a run of the packet's bytes (offset and length), the rest from where a pattern may begin; go to `nowhere` where there is none in
-    it. The same where there is no sieve."""
+    """Of a run of the packet's bytes (offset and length), the rest from where on one of the tests may hold (see `sieve_of`); go to
+    `nowhere` where none does. All of it where there is no sieve for them."""
+    wanted = sieve_of(tests) if tables.most_sieves else None
     place = None if wanted is None else tables.sieve(wanted.tables)
     if wanted is None or place is None:
         return piece
@@ -165,10 +168,6 @@ def sifted(
     code.set(offset, offset_of(code, rest))
     code.place(short)
     return offset, length
-
-
-_SHORT: Final = 64
-"""Bytes below which the automaton alone is as quick."""
 
 
 def _sift(tables: Tables, wanted: Sieve, place: int) -> tuple[Function, ...]:

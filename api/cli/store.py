@@ -53,9 +53,6 @@ def positive(text: str) -> int:
     return int(text)
 
 
-# -- serve -------------------------------------------------------------------------------------------------------------
-
-
 def record(tenant: str, action: str, changed: str, before: str | None = None, after: str | None = None) -> Put:
     from api.access.audit import put_record
     from api.documents import AuditRecord, new_id, now
