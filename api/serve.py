@@ -33,15 +33,18 @@ from typing import TYPE_CHECKING, Final
 
 from api.enforcer.client import SOCKET, EnforcerClient, EnforcerUnavailable
 from api.privileges import ENFORCER, PrivilegeError, User, become, end_with_parent, keep_only, user_of
-from api.settings import DEFAULTS, Rate, Settings
+from api.settings import DEFAULTS, Rate, Settings, usual_file, usual_store
 from api.store.model import StoreError
+from firewall.cli.console import BadInput
+from firewall.cli.policies import geo_table
 from firewall.namespace import enter
-from firewall.state import State, StateError, state_directory
+from firewall.state import State, StateError
 
 if TYPE_CHECKING:
     import argparse
     import ssl
 
+    from rules_dsl.geo import Geo
 
 log = logging.getLogger("mantlet.serve")
 
@@ -88,6 +91,8 @@ class Serving:
     trusted_proxies: str | None = None
     """Addresses whose X-Forwarded-For counts."""
     settings: Settings = DEFAULTS
+    geo: Geo | None = None
+    """Countries and AS numbers of addresses, for the rules that ask."""
     network: int | None = None
     """A file descriptor of the network namespace that the enforcer is to live in, where that is another."""
 
@@ -101,7 +106,10 @@ class ServeError(Exception):
 
 
 def serve(options: argparse.Namespace) -> int:
-    """What the command says; the exit code. Raises ServeError, PrivilegeError, and what `run_enforcer` and `run_api` raise."""
+    """What the command says; the exit code. Raises ServeError, PrivilegeError, BadInput or DiagnosticError for a geo file, and what
+    `run_enforcer` and `run_api` raise."""
+    if options.demo and (options.store or options.enforcer):
+        raise BadInput("the demo has a store and an enforcer of its own", "leave out --store and --enforcer, or --demo")
     for name in ("fastapi", "uvicorn", "pydantic"):
         if not options.enforcer_only and importlib.util.find_spec(name) is None:
             raise ServeError(f"the API needs the Python package {name}", "pip install 'mantlet[api]'")
@@ -121,10 +129,18 @@ def serve(options: argparse.Namespace) -> int:
     rate = Rate(options.rate, 2 * options.rate)
     settings = Settings(options.body_limit << 20, options.capture_limit << 20, rate, open_metrics=options.open_metrics)
     serving = Serving(
-        options.listen, options.store, options.node, options.region, user, options.enforcer, options.ssl_certfile, options.ssl_keyfile,
+        options.listen,
+        options.store or usual_store(),
+        options.node,
+        options.region,
+        user,
+        options.enforcer or SOCKET,
+        options.ssl_certfile,
+        options.ssl_keyfile,
         options.forwarded_allow_ips,
         settings,
-    )  # fmt: skip
+        geo_table(options.geo),  # while whoever calls may read them
+    )
     if options.demo:
         from api import demo  # noqa: PLC0415 (which imports this)
 
@@ -153,10 +169,10 @@ def _usual_user(*, demo: bool) -> str:
 def own_store(serving: Serving) -> None:
     """The folder of the usual store belongs to the API's user, who may pass through the state directory, which is root's, but not look
     into it. Another folder is the operator's own matter. Raises ServeError."""
-    state = state_directory()
-    folder = state / "api"
-    if serving.store != str(folder / "store.db"):
+    if serving.store != str(usual_file()):
         return
+    folder = usual_file().parent
+    state = folder.parent
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chown(state, -1, serving.user.gid)
@@ -201,7 +217,7 @@ def run_enforcer(serving: Serving, ready: Ready = notify_ready) -> None:
     asked_to_end, asking = os.pipe()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os.write(asking, b"."))
-    compiler = Compiler(Node(serving.node, serving.region))
+    compiler = Compiler(Node(serving.node, serving.region), serving.geo)
     with ExitStack() as opened:
         tempfile.tempdir = opened.enter_context(tempfile.TemporaryDirectory(prefix="mantlet-enforcer-"))
         apart = opened.enter_context(Apart(compiler))

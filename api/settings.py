@@ -1,8 +1,24 @@
-"""What an operator sets of the listening process: sizes, rates, and what answers without a token."""
+"""What an operator sets of the listening process: sizes, rates, what answers without a token, and where its state is."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+USUAL_STATE: Final = Path("/var/lib/mantlet")
+"""As `firewall.state` has it, which is not imported for a help text."""
+
+
+def usual_file() -> Path:
+    """The SQLite file that is the store where no other is named, in a folder of its own."""
+    return Path(os.environ.get("MANTLET_STATE_DIR") or USUAL_STATE) / "api" / "store.db"
+
+
+def usual_store() -> str:
+    """The address of the store where a command names none."""
+    return os.environ.get("MANTLET_STORE") or str(usual_file())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from api.cli.store import add_store, positive
-from firewall.cli.commands import Commands
+from firewall.cli.commands import Commands, add_geo
 from firewall.cli.console import Exit, Refused
 
 
@@ -29,6 +29,7 @@ def register(commands: Commands) -> None:
         "--listen", type=_address, default=("127.0.0.1", 8080), metavar="HOST:PORT", help="where the API listens (default: 127.0.0.1:8080)"
     )
     add_store(serve)
+    add_geo(serve)
     serve.add_argument("--node", default=socket.gethostname(), metavar="NAME", help="this node's name (default: the host's)")
     serve.add_argument("--region", default="", metavar="NAME", help="this node's region (cf.colo.region)")
     serve.add_argument("--user", metavar="NAME", help="who the API runs as, a name or a number (default: mantlet)")
@@ -59,10 +60,10 @@ def register(commands: Commands) -> None:
     serve.add_argument(
         "--enforcer",
         type=Path,
-        default=Path("/run/mantlet/enforcer.sock"),
         metavar="SOCKET",
-        help="the enforcer's socket (default: %(default)s)",
+        help="the enforcer's socket (default: /run/mantlet/enforcer.sock)",
     )
+    serve.set_defaults(store=None)  # so that the demo can tell
     serve.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(default: %(default)s)")
 
 

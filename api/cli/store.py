@@ -8,22 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from api.settings import USUAL_STATE, usual_store
 from firewall.cli.console import Refused
 
 if TYPE_CHECKING:
     from api.store import Put, Store
 
-USUAL_PLACE = "/var/lib/mantlet"
-"""As `firewall.state` has it, which is not imported for a help text."""
-
 
 def add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store",
-        default=os.environ.get("MANTLET_STORE") or os.path.join(os.environ.get("MANTLET_STATE_DIR") or USUAL_PLACE, "api", "store.db"),
+        default=usual_store(),
         metavar="URL",
         help="where the API keeps its state: a file, or etcd://HOST:PORT/PREFIX (default: $MANTLET_STORE, or api/store.db in "
-        f"$MANTLET_STATE_DIR, or {USUAL_PLACE}/api/store.db)",
+        f"$MANTLET_STATE_DIR, or {USUAL_STATE}/api/store.db)",
     )
 
 

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from api.routes import counters, events, health, lists, nodes, pcaps, replay, rulesets
+from api.routes import counters, documentation, events, health, lists, nodes, pcaps, replay, rulesets
 
 BELOW_BASE: tuple[APIRouter, ...] = (
     rulesets.router,
@@ -14,5 +14,5 @@ BELOW_BASE: tuple[APIRouter, ...] = (
     nodes.router,
 )
 """Routes under `/client/v4`, for bearers of a token; the first that fits a path answers."""
-OUTSIDE: tuple[APIRouter, ...] = (health.router,)
+OUTSIDE: tuple[APIRouter, ...] = (health.router, documentation.router)
 """Routes of the node itself."""

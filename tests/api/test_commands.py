@@ -12,7 +12,9 @@ from api_server import served
 
 from api.cli.tenants import QUOTAS
 from api.documents import Quotas
+from api.settings import usual_file, usual_store
 from firewall.cli import main
+from firewall.state import state_directory
 
 
 class Commands:
@@ -116,3 +118,26 @@ def test_a_store_that_is_not_there_is_the_environments_fault(mantlet: Commands, 
 
 def test_every_quota_can_be_set() -> None:
     assert list(QUOTAS) == [field.name for field in fields(Quotas)]
+
+
+@pytest.mark.parametrize("given", [("--store", "/nowhere/store.db"), ("--enforcer", "/nowhere/socket")])
+def test_a_demo_takes_no_store_and_no_enforcer(given: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--demo", *given]) == 2
+    assert "leave out --store and --enforcer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("environment", "store"),
+    [
+        ({}, "/var/lib/mantlet/api/store.db"),
+        ({"MANTLET_STATE_DIR": "/elsewhere"}, "/elsewhere/api/store.db"),
+        ({"MANTLET_STATE_DIR": "/elsewhere", "MANTLET_STORE": "etcd://192.0.2.1/x"}, "etcd://192.0.2.1/x"),
+    ],
+)
+def test_where_the_usual_store_is(environment: dict[str, str], store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MANTLET_STATE_DIR", "MANTLET_STORE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert usual_store() == store
+    assert usual_file() == state_directory() / "api" / "store.db"
