@@ -16,6 +16,7 @@ from api.store import open_store
 
 def main(name: str, store_address: str, enforcer: str, port: int) -> None:
     logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("mantlet.node").setLevel(logging.INFO)
     with open_store(store_address) as store, EnforcerClient(Path(enforcer)) as client, Node(store, client, name) as node:
         uvicorn.run(create_app(node), host="127.0.0.1", port=port, log_config=None, access_log=False, lifespan="off")
 
