@@ -23,6 +23,7 @@ from api.errors import ApiError, Code, Problem, no_route
 from api.metrics import Requests
 from api.routes import BELOW_BASE, OUTSIDE, health
 from api.routes.dependencies import known_parameters
+from api.routes.reads import Reads
 from api.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def create_app(node: Node, settings: Settings | None = None) -> FastAPI:
     app.state.requests = requests = Requests()
     app.state.readiness = health.Readiness()
     app.state.captures = Captures(cast(EnforcerClient, node.enforcer))
+    app.add_middleware(Reads, node=node)
     app.add_middleware(Door, node=node, settings=chosen, requests=requests)
     app.state.methods = [
         (compile_path(BASE + route.path)[0], route.methods)
