@@ -195,6 +195,9 @@ class EnforcerClient:
                 with contextlib.suppress(BrokenPipeError):  # it may have said why before it closed the connection
                     messages.send(connection, request)
                 answer = received(connection)
+            except MessageError as error:
+                self.give_back(connection)
+                raise Refused(str(error)) from error
             except EnforcerUnavailable:
                 connection.close()
                 if is_new:

@@ -1,22 +1,20 @@
 """What a client asks of the enforcer and what it answers: frozen dataclasses, their JSON, and the frames that carry it.
 
-A frame is a length of 4 bytes in network order and as many bytes of JSON: an object whose member `kind` is the class's name, beside a
-member for each of its fields. Bytes are in base64. A request's answer comes on the same connection before the next request is read;
+A frame is a length of 4 bytes in network order and as many bytes of JSON: an array of the class's name and an object with a member for
+each of its fields, of which those that have a default may be left out. Bytes are in base64 (of RFC 4648's URL-safe alphabet). A request's answer comes on the same connection before the next request is read;
 `Capture` is answered by any number of `Packets` and one `Captured`, and a client ends it early by closing the connection."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
+import re
 import socket
 import struct
-import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from enum import Enum
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeVar, get_args
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from api.policy_text import PolicyText, ProtectText
 
@@ -265,41 +263,23 @@ M = TypeVar("M")
 
 # -- JSON
 
-
-def encode(message: Message) -> bytes:
-    members = {"kind": type(message).__name__, **_members(message)}
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-
-
-def _members(value: Any) -> dict[str, Any]:
-    kind: Any = type(value)
-    return {name: _plain(getattr(value, name)) for name in _names(kind)}
+_STRICT: Final = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, val_json_bytes="base64", ser_json_bytes="base64")
+_KIND: Final = re.compile(rb'\s*\[\s*"([A-Za-z]{1,32})"\s*,')
 
 
 @cache
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(kind))
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    name: Any = Literal[kind.__name__]
+    return TypeAdapter(tuple[name, kind], config=_STRICT)
 
 
-_AS_IT_IS: Final = frozenset((str, int, bool, float, type(None)))
-
-
-def _plain(value: Any) -> Any:
-    if type(value) in _AS_IT_IS:
-        return value
-    if type(value) is tuple:
-        return [_plain(each) for each in value]
-    match value:
-        case bytes():
-            return base64.b64encode(value).decode()
-        case Enum():
-            return value.value
-        case Mapping():
-            return {name: _plain(each) for name, each in value.items()}
-        case _ if is_dataclass(value):
-            return _members(value)
-        case _:
-            return value
+def encode(message: Message) -> bytes:
+    """Raises MessageError for text that is not Unicode."""
+    kind: Any = type(message)
+    try:
+        return _adapter(kind).dump_json((kind.__name__, message))
+    except ValueError as error:
+        raise MessageError(f"it cannot be written as JSON: {error}") from error
 
 
 def decode_request(data: bytes) -> Request:
@@ -313,120 +293,17 @@ def decode_answer(data: bytes) -> Answer:
 
 
 def _message(data: bytes, known: Mapping[str, type[M]]) -> M:
+    found = _KIND.match(data)
+    kind: Any = known.get(found[1].decode()) if found is not None else None
+    if kind is None:
+        raise MessageError(f"expected the JSON of an array of one of {', '.join(known)}, and its members")
     try:
-        value = json.loads(data, parse_constant=_no_number, object_pairs_hook=_object)
-    except RecursionError as error:
-        raise MessageError("the JSON is nested too deep") from error
-    except ValueError as error:  # also of bytes that are no UTF-8
-        raise MessageError(f"this is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise MessageError(f"expected an object, got {_kind_of(value)}")
-    kind = value.pop("kind", None)
-    if not isinstance(kind, str) or kind not in known:
-        raise MessageError(f"kind: expected one of {', '.join(known)}")
-    made: M = _dataclass(known[kind], value, "")
+        made: M = _adapter(kind).validate_json(data)[1]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in first["loc"][1:]).removeprefix(".")
+        raise MessageError(": ".join(part for part in (place, first["msg"]) if part)) from error
     return made
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("an object has a member twice")
-    return found
-
-
-@cache
-def _types(kind: Any) -> Mapping[str, Any]:
-    return get_type_hints(kind)
-
-
-def _dataclass(kind: Any, value: object, place: str) -> Any:
-    if not isinstance(value, dict):
-        raise _wrong(place, "an object", value)
-    hints = _types(kind)
-    unknown = next((name for name in value if name not in hints), None)
-    if unknown is not None:
-        raise MessageError(f"{_at(place, unknown)}: no such member")
-    missing = next((each.name for each in fields(kind) if each.name not in value), None)
-    if missing is not None:
-        raise MessageError(f"{_at(place, missing)}: is missing")
-    return kind(**{name: _value(hints[name], each, _at(place, name)) for name, each in value.items()})
-
-
-def _at(place: str, name: str) -> str:
-    return f"{place}.{name}" if place else name
-
-
-@cache
-def _shape(kind: Any) -> tuple[Any, tuple[Any, ...]]:
-    return get_origin(kind), get_args(kind)
-
-
-def _value(kind: Any, value: object, place: str) -> Any:
-    """`value` as a `kind`: str, int, float, bool, bytes, a dataclass, an Enum, X | None, tuple[X, ...] or Mapping[str, X]."""
-    if type(value) is kind and kind in _AS_IT_IS:
-        return value
-    origin, arguments = _shape(kind)
-    if origin in (Union, types.UnionType):
-        (inner,) = (each for each in arguments if each is not types.NoneType)
-        return None if value is None else _value(inner, value, place)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise _wrong(place, "an array", value)
-        return tuple([_value(arguments[0], each, f"{place}[{at}]") for at, each in enumerate(value)])
-    if origin is not None:
-        if not isinstance(value, dict):
-            raise _wrong(place, "an object", value)
-        return {name: _value(arguments[1], each, _at(place, name)) for name, each in value.items()}
-    if is_dataclass(kind):
-        return _dataclass(kind, value, place)
-    if issubclass(kind, Enum):
-        try:
-            return kind(value)
-        except ValueError:
-            raise _wrong(place, "one of " + ", ".join(repr(each.value) for each in kind), value) from None
-    if kind is bytes:
-        try:
-            return base64.b64decode(_value(str, value, place), validate=True)
-        except (binascii.Error, ValueError):
-            raise MessageError(f"{place}: expected base64") from None
-    if kind is float and type(value) is int:
-        return _number(value, place)
-    if type(value) is not kind:
-        raise _wrong(place, _NAMES[kind], value)
-    return value
-
-
-def _number(value: int, place: str) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        raise MessageError(f"{place}: the number is too large") from None
-
-
-_NAMES: Final[Mapping[type, str]] = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
-
-
-def _wrong(place: str, wanted: str, value: object) -> MessageError:
-    return MessageError(f"{place}: expected {wanted}, got {_kind_of(value)}")
-
-
-def _kind_of(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case dict():
-            return "an object"
-        case list():
-            return "an array"
-        case str():
-            return f"{value!r}" if len(value) < 40 else "a string"
-        case _:
-            return str(value).lower() if len(str(value)) < 40 else "a number"
 
 
 # -- frames
@@ -435,7 +312,7 @@ _LENGTH = struct.Struct(">I")
 
 
 def send(connection: socket.socket, message: Message) -> None:
-    """Raises OSError."""
+    """Raises OSError, MessageError."""
     data = encode(message)
     connection.sendall(_LENGTH.pack(len(data)) + data)
 

@@ -76,10 +76,10 @@ def test_an_answer_comes_as_it_was_sent(message: messages.Answer) -> None:
 
 def changed(**members: object) -> bytes:
     """`Prepare(TEXT, 7)` with other members, of the policy or of itself."""
-    value = json.loads(encode(Prepare(TEXT, 7)))
+    kind, value = json.loads(encode(Prepare(TEXT, 7)))
     for name, each in members.items():
-        (value if name in ("revision", "kind", "more") else value["policy"])[name] = each
-    return json.dumps(value).encode()
+        (value if name in ("revision", "more") else value["policy"])[name] = each
+    return json.dumps([kind, value]).encode()
 
 
 CONDITION = {"expression": "udp", "holds": True}
@@ -89,33 +89,35 @@ RULE = {"name": "x", "action": "block", "conditions": [CONDITION], "phase": 0, "
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "this is not JSON"),
-        (b"\xff\xfe", "this is not JSON"),
-        (b"[" * 100_000, "nested too deep"),
-        (b"[]", "expected an object, got an array"),
-        (b"{}", "kind: expected one of Check, Prepare"),
-        (b'{"kind": "Done"}', "kind: expected one of"),
-        (b'{"kind": "Status", "kind": "Status"}', "a member twice"),
-        (b'{"kind": "Status", "more": 1}', "more: no such member"),
-        (changed(revision=1.5), "revision: expected a whole number, got 1.5"),
-        (changed(revision=True), "revision: expected a whole number, got true"),
-        (changed(revision="7"), "revision: expected a whole number, got '7'"),
-        (changed(more=1), "more: no such member"),
-        (changed(tenant=None), "policy.tenant: expected a string, got null"),
-        (changed(rules={}), "policy.rules: expected an array, got an object"),
-        (changed(rules=[{**RULE, "mode": "on"}]), "policy.rules[0].mode: expected one of 'enabled', 'disabled', 'monitor', got 'on'"),
-        (changed(rules=[RULE, {**RULE, "phase": "1"}]), "policy.rules[1].phase: expected a whole number"),
+        (b"", "expected the JSON of an array"),
+        (b"\xff\xfe", "expected the JSON of an array"),
+        (b"[" * 100_000, "expected the JSON of an array"),
+        (b'["Status",' + b"[" * 100_000, "Invalid JSON: recursion limit exceeded"),
+        (b'["Status",{}', "Invalid JSON: EOF"),
+        (b'["Status",{"a":"\xff"}]', "Invalid JSON"),
+        (b'["Status",{},{}]', "at most 2 items"),
+        (b'["Status"]', "one of Check, Prepare"),
+        (b"[]", "one of Check, Prepare"),
+        (b'["Done",{}]', "one of Check, Prepare"),
+        (b'["Status",{"more":1}]', "more: Unexpected keyword argument"),
+        (changed(revision=1.5), "revision: Input should be a valid integer"),
+        (changed(revision=True), "revision: Input should be a valid integer"),
+        (changed(revision="7"), "revision: Input should be a valid integer"),
+        (changed(more=1), "more: Unexpected keyword argument"),
+        (changed(tenant=None), "policy.tenant: Input should be a valid string"),
+        (changed(rules={}), "policy.rules: Input should be a valid array"),
+        (changed(rules=[{**RULE, "mode": "on"}]), "policy.rules[0].mode: Input should be 'enabled', 'disabled' or 'monitor'"),
+        (changed(rules=[RULE, {**RULE, "phase": "1"}]), "policy.rules[1].phase: Input should be a valid integer"),
         (
             changed(rules=[{**RULE, "conditions": [{"expression": "udp", "holds": 1}]}]),
-            "conditions[0].holds: expected true or false, got 1",
+            "conditions[0].holds: Input should be a valid boolean",
         ),
-        (changed(rules=[{"name": "x"}]), "policy.rules[0].action: is missing"),
-        (changed(lists={"a": ["10.0.0.1", 2]}), "policy.lists.a[1]: expected a string, got 2"),
-        (changed(hook="nowhere"), "policy.hook: expected one of"),
-        (encode(Replay(TEXT, b"", "kernel")).replace(b'"capture":""', b'"capture":"%%%"'), "capture: expected base64"),
-        (encode(REQUESTS[8]).replace(b'"time_limit":1.5', b'"time_limit":NaN'), "NaN is no number of JSON"),
-        (encode(REQUESTS[8]).replace(b'"time_limit":1.5', b'"time_limit":1' + b"0" * 400), "time_limit: the number is too large"),
-        (encode(REQUESTS[8]).replace(b'"time_limit":1.5', b'"time_limit":1' + b"0" * 5000), "this is not JSON"),
+        (changed(rules=[{"name": "x"}]), "policy.rules[0].action: Field required"),
+        (changed(lists={"a": ["10.0.0.1", 2]}), "policy.lists.a[1]: Input should be a valid string"),
+        (changed(hook="nowhere"), "policy.hook: Input should be"),
+        (encode(Replay(TEXT, b"", "kernel")).replace(b'"capture":""', b'"capture":"%%%"'), "capture: Data should be valid base64"),
+        (encode(REQUESTS[8]).replace(b'"time_limit":1.5', b'"time_limit":NaN'), "time_limit: Input should be a finite number"),
+        (encode(REQUESTS[8]).replace(b'"time_limit":1.5', b'"time_limit":1' + b"0" * 400), "time_limit: Input should be a finite number"),
     ],
 )
 def test_what_is_no_message_is_told_with_its_place(data: bytes, words: str) -> None:
