@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
@@ -16,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from api.access.door import Door
+from api.access.retention import prune
 from api.captures import Captures
 from api.enforcer.client import EnforcerClient
 from api.envelope import BASE, documented, refusal
@@ -25,6 +28,7 @@ from api.routes import BELOW_BASE, OUTSIDE, health
 from api.routes.dependencies import known_parameters
 from api.routes.reads import Reads
 from api.settings import Settings
+from api.store.model import Store, StoreError
 
 if TYPE_CHECKING:
     from api.node import Node
@@ -33,6 +37,9 @@ SHOWN_PROBLEMS: Final = 20
 """Problems of one body that are told."""
 
 
+LOG = logging.getLogger("mantlet.api")
+
+PRUNING_SECONDS: Final = 3_600.0
 THREADS: Final = 256
 """That answer requests: some times what one tenant may have at a time (`Settings.at_once`)."""
 
@@ -94,8 +101,20 @@ def create_app(node: Node, settings: Settings | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # A tenant's slow requests must leave threads to the others; anyio's own number is 40 (its `to_thread` documentation).
     current_default_thread_limiter().total_tokens = THREADS
+    pruning = asyncio.create_task(_prune(app.state.node.store, app.state.settings.audit_days))
     yield
+    pruning.cancel()
     await run_in_threadpool(app.state.captures.close)
+
+
+async def _prune(store: Store, days: int) -> None:
+    """Keeps the audit log at its age, as long as the API is served."""
+    while True:
+        try:
+            await run_in_threadpool(prune, store, days)
+        except StoreError as error:
+            LOG.warning("the audit log is not pruned: %s", error)
+        await asyncio.sleep(PRUNING_SECONDS)
 
 
 def _operation_id(route: APIRoute) -> str:

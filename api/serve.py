@@ -127,7 +127,9 @@ def serve(options: argparse.Namespace) -> int:
     if user.uid == 0:
         raise ServeError("the API does not run as root", "name a user of its own with --user")
     rate = Rate(options.rate, 2 * options.rate)
-    settings = Settings(options.body_limit << 20, options.capture_limit << 20, rate, open_metrics=options.open_metrics)
+    settings = Settings(
+        options.body_limit << 20, options.capture_limit << 20, rate, open_metrics=options.open_metrics, audit_days=options.audit_days
+    )
     serving = Serving(
         options.listen,
         options.store or usual_store(),

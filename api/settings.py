@@ -49,6 +49,8 @@ class Settings:
     """Of these, replays."""
     streams: int = 32
     """Event streams at a time, of each tenant."""
+    audit_days: int = 400
+    """After which a record of the audit log is deleted."""
 
 
 DEFAULTS = Settings()

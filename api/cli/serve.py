@@ -47,6 +47,13 @@ def register(commands: Commands) -> None:
         metavar="MIB",
         help="of a capture that is sent to be replayed (default: %(default)s MiB)",
     )
+    serve.add_argument(
+        "--audit-days",
+        type=positive,
+        default=400,
+        metavar="N",
+        help="how long a record of the audit log is kept (default: %(default)s days)",
+    )
     serve.add_argument("--open-metrics", action="store_true", help="answer /metrics without a token to clients on loopback")
     one = serve.add_mutually_exclusive_group()
     one.add_argument("--enforcer-only", action="store_true", help="only the enforcer, at the socket")
