@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from bpf.image import MapKind, MapSpec, kernel_name
-from bpf.libbpf import Libbpf, libbpf
+from bpf.libbpf import BpfError, Libbpf, libbpf
 
 _READ_ONLY_FOR_PROGRAMS: Final = 1 << 7
 """BPF_F_RDONLY_PROG."""
+_MAPPED: Final = 1 << 10
+"""BPF_F_MMAPABLE, Linux 5.5."""
 
 
 class Map:
@@ -58,6 +61,23 @@ class Map:
             keys = b"".join(index.to_bytes(4, "little") for index in range(count))
             self._library.map_update_batch(self.fd, keys, values, count)
 
+    def pin(self, path: Path) -> None:
+        """Give it the name `path` in a BPF file system, where it stays. Raises BpfError."""
+        self._library.obj_pin(self.fd, path)
+
+    def memory(self) -> mmap.mmap:
+        """The values of a mapped array, as memory that is the map's. Raises BpfError."""
+        assert self.spec.mapped
+        size = (self.spec.value_size + 7) // 8 * 8 * self.spec.entries
+        try:
+            return mmap.mmap(self.fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
+        except OSError as error:
+            raise refused(f"map {self.spec.name} into memory", error.errno or 0) from error
+
+    def pin(self, path: Path) -> None:
+        """Give it the name `path` in a BPF file system, where it stays. Raises BpfError, EEXIST where the name is taken."""
+        self._library.obj_pin(self.fd, path)
+
     def again(self) -> Map:
         """The same map by another descriptor."""
         return Map(os.dup(self.fd), self.spec, self._library)
@@ -77,7 +97,7 @@ class Map:
 def create_map(spec: MapSpec) -> Map:
     """Make the map and put its initial values in. Raises BpfError."""
     library = libbpf()
-    flags = _READ_ONLY_FOR_PROGRAMS if spec.read_only else 0
+    flags = (_READ_ONLY_FOR_PROGRAMS if spec.read_only or spec.mapped else 0) | (_MAPPED if spec.mapped else 0)
     fd = library.map_create(spec.kind, kernel_name(spec.name), spec.key_size, spec.value_size, spec.entries, flags=flags)
     created = Map(fd, spec, library)
     try:
@@ -89,6 +109,25 @@ def create_map(spec: MapSpec) -> Map:
         created.close()
         raise
     return created
+
+
+def open_map(path: Path) -> Map:
+    """The map pinned at `path`. Raises BpfError: ENOENT where nothing is."""
+    library = libbpf()
+    fd = library.obj_get(path)
+    try:
+        told = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii").splitlines())
+        kind, key_size, value_size, entries = (int(told[name]) for name in ("map_type", "key_size", "value_size", "max_entries"))
+        return Map(fd, MapSpec(path.name, MapKind(kind), key_size, value_size, entries), library)
+    except (KeyError, ValueError) as error:
+        os.close(fd)
+        raise BpfError(f"{path} is no map of ours") from error
+
+
+def open_map(path: Path, spec: MapSpec) -> Map:
+    """The map pinned at `path`, which was made from `spec`. Raises BpfError, ENOENT where nothing is pinned."""
+    library = libbpf()
+    return Map(library.obj_get(path), spec, library)
 
 
 def _pieces(data: bytes, size: int) -> list[bytes]:

@@ -80,6 +80,9 @@ class Generation:
     entry6: str | None = None
     """The chain in which the tenant's IPv6 packets start, where it is another."""
 
+    counted: tuple[str, ...] = ()
+    """Rules that programs count, in the order of their numbers in the map `counts`, which the programs share."""
+
     @property
     def programs(self) -> Mapping[str, ProgramImage]:
         """The programs to load, by the name of their pin."""

@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right, insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from types import TracebackType
 from typing import Self
@@ -18,9 +18,9 @@ from typing import Self
 from bpf import BpfError
 from bpf.bpffs import make_directory
 from bpf.program import load, shared_maps
-from firewall import dispatch, netlink, nft
+from firewall import counts, dispatch, netlink, nft
 from firewall.dispatch import Claim, Dispatched, Kind
-from firewall.generation import TABLE, Generation
+from firewall.generation import TABLE, Generation, counter_name
 from firewall.grace import grace_period
 from firewall.netlink import Counter, Message, Netlink, NetlinkError, Verdict
 from firewall.pins import Pins
@@ -135,9 +135,16 @@ class Kernel:
         return self._memory
 
     def counters(self, tenant: str | None = None) -> tuple[Counter, ...]:
-        """The counters of rules that are enforced, of one tenant or of all; a counter's comment is its rule's name."""
-        found = self._netlink.counters(TABLE)
-        return tuple(counter for counter in found if tenant is None or counter.name.startswith(f"{tenant}.c."))
+        """The counters of rules that are enforced, of one tenant or of all, with what programs have counted of them; a counter's comment
+        is its rule's name."""
+        prefix = "" if tenant is None else f"{tenant}.c."
+        found = {counter.name: counter for counter in self._netlink.counters(TABLE) if counter.name.startswith(prefix)}
+        for each in self._pins.tenants() if tenant is None else (tenant,):
+            for rule, (packets, octets) in counts.totals(self._pins, each).items():
+                name = counter_name(each, rule)
+                before = found.get(name) or Counter(name, 0, 0, rule, 0)
+                found[name] = replace(before, packets=before.packets + packets, bytes=before.bytes + octets)
+        return tuple(found.values())
 
     # --- what changes it
 
@@ -256,6 +263,9 @@ class Kernel:
                 parts = Parts(generation.tenant, generation.revision, is_pinned=True)
                 self._memory.parts.setdefault(generation.prefix, parts)
         with shared_maps(generation.programs.values()) as shared:
+            if counts.COUNTS in shared:
+                counts.begin(self._pins, generation.tenant, generation.revision)
+                counts.pin(folder, shared[counts.COUNTS], generation.counted)
             for name, image in generation.programs.items():
                 with load(image, shared) as program:
                     program.pin(folder / name)
@@ -379,7 +389,6 @@ class Kernel:
         stands = self.stands()
         live = stands.live
         gone = {prefix: parts for prefix, parts in stands.parts.items() if prefix not in live}
-        pins = self._sweep_pins(gone.values())
         if not live and not heirs:
             stood = self._netlink.has_table(TABLE)
             chains = (*stands.chains, *stands.tenants, *(name for parts in gone.values() for name in parts.chains))
@@ -387,8 +396,8 @@ class Kernel:
             if stood:
                 sets = self._netlink.sets(TABLE)
                 self._netlink.transact([netlink.delete_table(TABLE)])
-                return Swept(chains, sets, tuple(stands.counters), pins)
-            return Swept(chains, (), tuple(stands.counters), pins)
+                return Swept(chains, sets, tuple(stands.counters), self._sweep_pins(gone.values(), stands, heirs))
+            return Swept(chains, (), tuple(stands.counters), self._sweep_pins(gone.values(), stands, heirs))
         empty = tuple(tenant for tenant, way in stands.tenants.items() if way is None)
         emptied = [message for tenant in empty for message in dispatch.change(tenant, stands.dispatched, frozenset())]
         stands.dispatched = tuple(entry for entry in stands.dispatched if stands.tenants.get(entry.tenant) is not None)
@@ -403,6 +412,7 @@ class Kernel:
             self._wait()
             with self._own():
                 self._netlink.transact(removal)
+        pins = self._sweep_pins(gone.values(), stands, heirs)
         is_counted = all(parts.counters is not None for parts in gone.values())
         stands.forget(gone)
         for tenant in empty:
@@ -412,17 +422,47 @@ class Kernel:
             stands.looked_up[hook] = frozenset()
         if not is_counted:
             count(self._netlink, stands)
-        unused = tuple(name for name, used in stands.counters.items() if not used and tenant_of_counter(name) not in heirs)
+        unused = self._unused(stands, heirs)
         with self._own():
             self._netlink.transact([netlink.delete_counter(TABLE, name) for name in unused])
         for name in unused:
             del stands.counters[name]
         return Swept((*(dispatch.base_chain(hook) for hook in idle), *gone_chains), gone_sets, unused, pins)
 
-    def _sweep_pins(self, gone: Iterable[Parts]) -> tuple[str, ...]:
+    def _unused(self, stands: Standing, heirs: Collection[str]) -> tuple[str, ...]:
+        """Counters that no rule counts with, of rules that no program counts either."""
+        found: dict[str, list[str]] = {}
+        for name, used in stands.counters.items():
+            if not used and (tenant := tenant_of_counter(name)) not in heirs:
+                found.setdefault(tenant, []).append(name)
+        for tenant, names in found.items():
+            counted = {counter_name(tenant, rule) for rule in self._counted_by_programs(stands, tenant)}
+            found[tenant] = [name for name in names if name not in counted]
+        return tuple(name for names in found.values() for name in names)
+
+    def _counted_by_programs(self, stands: Standing, tenant: str) -> tuple[str, ...]:
+        """Rules of the generation that is enforced."""
+        way = stands.tenants.get(tenant)
+        return () if way is None else counts.names_of(self._pins.folder(tenant, way.revision))
+
+    def _is_counted(self, stands: Standing, tenant: str) -> Callable[[str], bool]:
+        """Of a rule's name: whether the generation that is enforced has it."""
+        names = frozenset(self._counted_by_programs(stands, tenant))
+        return lambda rule: rule in names or stands.counters.get(counter_name(tenant, rule), False)
+
+    def _sweep_pins(self, gone: Iterable[Parts], stands: Standing, heirs: Collection[str]) -> tuple[str, ...]:
+        """Removes the pins of generations that no packet meets; what they have counted stays, as long as the rule does."""
         pinned = [parts for parts in gone if parts.is_pinned]
         for parts in pinned:
-            self._pins.remove(parts.tenant, parts.revision)
+            tenant = parts.tenant
+            if stands.tenants.get(tenant) is not None:
+                counts.carry(self._pins, tenant, parts.revision, self._is_counted(stands, tenant))
+            elif tenant in heirs:
+                counts.carry(self._pins, tenant, parts.revision, lambda _: True)
+            self._pins.remove(tenant, parts.revision)
+        for tenant in self._pins.tenants():
+            if stands.tenants.get(tenant) is None and tenant not in heirs:
+                counts.forget(self._pins, tenant)
         return tuple(str(self._pins.folder(parts.tenant, parts.revision)) for parts in pinned)
 
 

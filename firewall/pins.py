@@ -1,4 +1,5 @@
 """Where the programs of a network namespace are pinned: BPFFS/mantlet/NAMESPACE INODE/TENANT/rREVISION/PROGRAM.
+Beside them stands what programs have counted (`counts`).
 
 Each network namespace has a folder of its own, so that rules under test and the host's do not meet."""
 
@@ -39,10 +40,14 @@ class Pins:
     def folder(self, tenant: str, revision: int) -> Path:
         return self.root / tenant / f"r{revision}"
 
+    def tenants(self) -> tuple[str, ...]:
+        """Those of which something is pinned."""
+        return tuple(folder.name for folder in _folders(self.root))
+
     def generations(self) -> Iterator[tuple[str, int]]:
         """(tenant, revision) of every folder that stands."""
-        for tenant in _folders(self.root):
-            yield from ((tenant.name, revision) for revision in self.revisions(tenant.name))
+        for tenant in self.tenants():
+            yield from ((tenant, revision) for revision in self.revisions(tenant))
 
     def revisions(self, tenant: str) -> Iterator[int]:
         """Of the tenant's folders that stand."""
@@ -53,6 +58,10 @@ class Pins:
     def remove(self, tenant: str, revision: int) -> None:
         """Removes a generation's pins (rules that stand keep their programs), and the folders left empty."""
         shutil.rmtree(self.folder(tenant, revision), ignore_errors=True)
+        self.remove_empty(tenant)
+
+    def remove_empty(self, tenant: str) -> None:
+        """Removes the tenant's folder, and those above, as far as nothing is in them."""
         _remove_empty(self.root / tenant, self.root, self.root.parent)
 
     def clear(self) -> None:
