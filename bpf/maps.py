@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from bpf.image import MapKind, MapSpec, kernel_name
-from bpf.libbpf import BpfError, Libbpf, libbpf
+from bpf.libbpf import BpfError, Libbpf, libbpf, refused
 
 _READ_ONLY_FOR_PROGRAMS: Final = 1 << 7
 """BPF_F_RDONLY_PROG."""
@@ -61,10 +62,6 @@ class Map:
             keys = b"".join(index.to_bytes(4, "little") for index in range(count))
             self._library.map_update_batch(self.fd, keys, values, count)
 
-    def pin(self, path: Path) -> None:
-        """Give it the name `path` in a BPF file system, where it stays. Raises BpfError."""
-        self._library.obj_pin(self.fd, path)
-
     def memory(self) -> mmap.mmap:
         """The values of a mapped array, as memory that is the map's. Raises BpfError."""
         assert self.spec.mapped
@@ -111,10 +108,13 @@ def create_map(spec: MapSpec) -> Map:
     return created
 
 
-def open_map(path: Path) -> Map:
-    """The map pinned at `path`. Raises BpfError: ENOENT where nothing is."""
+def open_map(path: Path, spec: MapSpec | None = None) -> Map:
+    """The map pinned at `path`, which was made from `spec`; without one the kernel tells its sizes. Raises BpfError, ENOENT where nothing
+    is pinned."""
     library = libbpf()
     fd = library.obj_get(path)
+    if spec is not None:
+        return Map(fd, spec, library)
     try:
         told = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii").splitlines())
         kind, key_size, value_size, entries = (int(told[name]) for name in ("map_type", "key_size", "value_size", "max_entries"))
@@ -122,12 +122,6 @@ def open_map(path: Path) -> Map:
     except (KeyError, ValueError) as error:
         os.close(fd)
         raise BpfError(f"{path} is no map of ours") from error
-
-
-def open_map(path: Path, spec: MapSpec) -> Map:
-    """The map pinned at `path`, which was made from `spec`. Raises BpfError, ENOENT where nothing is pinned."""
-    library = libbpf()
-    return Map(library.obj_get(path), spec, library)
 
 
 def _pieces(data: bytes, size: int) -> list[bytes]:
