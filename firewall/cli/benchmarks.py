@@ -6,9 +6,17 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from firewall.cli.commands import Commands, add_format, wants_json
-from firewall.cli.console import Exit, say, say_json, warn
+from firewall.cli.console import BadInput, Exit, Refused, say, say_json, table, warn
+
+if TYPE_CHECKING:
+    from firewall.bench.results import Results
+
+
+COUNTS = (1, 10, 100, 1000)
 
 
 def register(commands: Commands) -> None:
@@ -18,14 +26,48 @@ def register(commands: Commands) -> None:
         "what rules cost a packet, beside plain nftables and iptables",
         "Measures, in network namespaces of its own: nanoseconds a packet of 1 to 1,000 rules as compiled here, one nft rule a line,\n"
         "and as iptables-nft rules, with an in-kernel packet generator; the same for payload rules, with the same automaton in C where\n"
-        "clang and bpftool are installed; and frames a second of the replay engines. Takes some minutes.",
+        "clang and bpftool are installed; and frames a second of the replay engines. Takes some minutes.\n"
+        "With --classbench instead: ClassBench's rule sets and lists of prefixes, as Mantlet, nft (one rule a line, by protocol,\n"
+        "optimised by itself, a map), iptables and ipset have them, as far as they are installed: cost a packet by several traces,\n"
+        "all verdicts compared, time to load and to change one rule, memory. Takes half an hour.",
         "sudo mantlet bench",
         "sudo mantlet bench --rules 10,10000 --rounds 3 --format json",
+        "sudo mantlet bench --classbench --sets acl1,prefixes --rules 10,10000",
     )
-    bench.add_argument("--rules", type=_counts, default=(1, 10, 100, 1000), metavar="N,N,...", help="rule counts (default: 1,10,100,1000)")
+    bench.add_argument(
+        "--rules",
+        type=_counts,
+        metavar="N,N,...",
+        help="rule counts (default: 1,10,100,1000; with --classbench 10,100,1000,10000,100000)",
+    )
     bench.add_argument("--rounds", type=_positive, default=5, metavar="N", help="measured runs of each contender (default: 5)")
     bench.add_argument("--payload", action="store_true", help="payload rules alone")
+    bench.add_argument("--classbench", action="store_true", help="ClassBench's rule sets and lists of prefixes alone")
+    bench.add_argument(
+        "--sets", type=_sets, metavar="NAME,...", help="with --classbench: which of acl1, fw1, ipc1, one-shape, prefixes (default: all)"
+    )
+    bench.add_argument(
+        "--filters",
+        type=Path,
+        metavar="FOLDER",
+        help="with --classbench: of ClassBench's files NAME_N.cb (default: filters of the same character are generated)",
+    )
+    bench.add_argument(
+        "--write",
+        type=Path,
+        metavar="FOLDER",
+        help="with --classbench: writes performance.md, and results.json and plots into FOLDER/performance (takes matplotlib)",
+    )
     add_format(bench)
+
+
+def _sets(text: str) -> tuple[str, ...]:
+    from firewall.bench.suite import SETS
+
+    names = tuple(text.split(","))
+    if unknown := [name for name in names if name not in SETS]:
+        raise argparse.ArgumentTypeError(f"no set {', '.join(unknown)}: there are {', '.join(SETS)}")
+    return names
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -40,6 +82,11 @@ def _positive(text: str) -> int:
 
 
 def _bench(options: argparse.Namespace) -> Exit:
+    if options.classbench:
+        return _classbench(options)
+    if options.sets or options.filters or options.write:
+        raise BadInput("--sets, --filters and --write are for --classbench")
+    options.rules = options.rules or COUNTS
     found: dict[str, object] = {}
     if not options.payload:
         found["cost"] = _headers(options)
@@ -112,6 +159,53 @@ def _replay(options: argparse.Namespace) -> list[object]:
     rows = (f"{each.engine:<12}{each.per_second:10,.0f}   ({each.lowest:,.0f} to {each.highest:,.0f})" for each in speeds)
     _show(options, title, rows)
     return [dataclasses.asdict(speed) for speed in speeds]
+
+
+def _classbench(options: argparse.Namespace) -> Exit:
+    import importlib.util
+
+    from firewall.bench import results, suite
+    from firewall.bench.classbench import FilterError
+
+    if options.payload:
+        raise BadInput("--classbench and --payload exclude each other")
+    if options.write and importlib.util.find_spec("matplotlib") is None:
+        raise Refused("the plots take matplotlib", "pip install 'mantlet[bench]'")
+    try:
+        found = suite.run(options.sets or suite.SETS, options.rules or suite.SIZES, options.filters, options.rounds, _progress)
+        if options.write:
+            results.write(found, options.write)
+    except FilterError as error:
+        raise BadInput(f"{options.filters}: {error}") from error
+    except OSError as error:
+        raise BadInput(f"{error.filename}: {error.strerror}") from error
+    if wants_json(options):
+        say_json("bench", {"classbench": results.to_json(found)})
+    else:
+        _show_classbench(found)
+    return Exit.FINDINGS if found.wrong else Exit.WELL
+
+
+def _show_classbench(found: Results) -> None:
+    from firewall.bench import results
+
+    for name in found.names:
+        sizes = found.named(name)
+        counts = [f"{each.asked:,}" for each in sizes]
+        right = frozenset(range(1, len(counts) + 1))
+        for trace in sizes[0].packets:
+            say(table([f"{name}, {trace}: ns added a packet", *counts], results.costs(sizes, trace), right=right))
+            say(results.growth(sizes, trace))
+            say()
+        say(table([f"{name}: load / one change / memory of kernel / of process", *counts], results.settings(sizes), right=right))
+        say()
+        for line in results.left_out(sizes):
+            say(f"left out: {line}")
+        say()
+    if found.floor is not None:
+        say(
+            f"a frame dropped in XDP takes {found.floor.xdp_drop:,.0f} ns in all, one through an empty rule set {found.floor.stack:,.0f} ns"
+        )
 
 
 def _show(options: argparse.Namespace, title: str, rows: Iterable[str]) -> None:
