@@ -67,6 +67,8 @@ class MapSpec:
     """Programs cannot write it and it is frozen after filling, so that the verifier may use its contents."""
     shared: bool = False
     """Programs that are loaded together and name this map have one in common."""
+    mapped: bool = False
+    """ARRAY: user space may map its values into memory (BPF_F_MMAPABLE)."""
 
     def __post_init__(self) -> None:
         assert self.kind is MapKind.ARRAY or not self.initial, "only an array has initial values"

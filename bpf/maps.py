@@ -94,7 +94,7 @@ class Map:
 def create_map(spec: MapSpec) -> Map:
     """Make the map and put its initial values in. Raises BpfError."""
     library = libbpf()
-    flags = (_READ_ONLY_FOR_PROGRAMS if spec.read_only or spec.mapped else 0) | (_MAPPED if spec.mapped else 0)
+    flags = (_READ_ONLY_FOR_PROGRAMS if spec.read_only else 0) | (_MAPPED if spec.mapped else 0)
     fd = library.map_create(spec.kind, kernel_name(spec.name), spec.key_size, spec.value_size, spec.entries, flags=flags)
     created = Map(fd, spec, library)
     try:
