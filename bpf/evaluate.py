@@ -1,25 +1,22 @@
 """One program for all payload rules of a tenant (or as few as the verifier takes), and the small ones that ask what it found.
 
 The evaluator runs the rules' predicates in order, up to the first that ends the evaluation, and returns whether any holds. What it
-found stands in its record, a per-CPU map: the programs that ask which rule it was read that, and evaluate nothing. This is sound
-where nothing can come between the evaluator and those who ask, on one CPU: at every hook that runs with bottom halves disabled, which
-is all but the local output (and any hook behind a queue to user space at that very hook)."""
+found stands in its record: the programs that ask which rule it was read that, and evaluate nothing (`asking`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from typing import Final, assert_never
 
-from bpf.assembler import Assembler
+from bpf.asking import Asking, record_of_this_cpu
 from bpf.automaton import Fold
-from bpf.codegen import frame_of, generate
 from bpf.dissectors.model import DomainName, Each, Slice
 from bpf.image import FunctionKind, MapKind, MapSpec, ProgramImage
-from bpf.ir import At, Function, Label, MapName, Value
-from bpf.isa import Alu, Condition, Helper
+from bpf.ir import Function, Label
+from bpf.isa import Alu, Condition
 from bpf.lower import MOST_FUNCTIONS, PART_WEIGHT, Lowering, assembled, lowering_of, rounds_of, too_many_functions
 from bpf.lower_bytes import fold_of
 from bpf.lower_facts import PAYLOADS, Work, place_of, view_of
@@ -86,78 +83,29 @@ class Evaluator:
     image: ProgramImage
     names: tuple[str, ...]
     """Of the members."""
-    record: MapSpec
+    _asking: Asking
     _ended: int
     """Where the record has the number, plus 1, of the member that ended the evaluation: 8 bytes; 0 for none."""
     _matched: int
     """Where it has a bit for each member that held and did not end it."""
     _rounds: int
     """Of the loops over fields of many values, together."""
-    _asked: dict[str, ProgramImage] = field(default_factory=dict, compare=False, repr=False)
 
     def ended_among(self, low: int, high: int) -> ProgramImage:
         """1 where a member from `low` up to and without `high` ended the evaluation."""
-
-        def ask(code: Function, record: Value) -> Value:
-            number = code.load(8, record, self._ended)
-            code.update(Alu.SUB, number, low + 1)
-            return _truth(code, number, Condition.LT, high - low)
-
-        return self._asking(f"ended_{low}_{high}", ask)
+        return self._asking.is_among(self._ended, low, high)
 
     def digit(self, shift: int, width: int, value: int) -> ProgramImage:
         """1 where the number of the member that ended the evaluation has the digit `value`: its `width` bits above the lowest `shift`."""
-
-        def ask(code: Function, record: Value) -> Value:
-            number = code.load(8, record, self._ended)
-            code.update(Alu.SUB, number, 1)
-            code.update(Alu.RSH, number, shift)
-            code.update(Alu.AND, number, (1 << width) - 1)
-            return _truth(code, number, Condition.EQ, value)
-
-        return self._asking(f"digit_{shift}_{width}_{value}", ask)
+        return self._asking.digit(self._ended, shift, width, value)
 
     def held(self, number: int) -> ProgramImage:
         """1 where that member, which does not end the evaluation, held."""
+        return self._asking.is_set(self._matched, number)
 
-        def ask(code: Function, record: Value) -> Value:
-            bits = code.load(1, record, self._matched + number // 8)
-            code.update(Alu.RSH, bits, number % 8)
-            code.update(Alu.AND, bits, 1)
-            return bits
-
-        return self._asking(f"held_{number}", ask)
-
-    def _asking(self, name: str, ask: Callable[[Function, Value], Value]) -> ProgramImage:
-        if name in self._asked:
-            return self._asked[name]
-        code = Function(name, FunctionKind.PROGRAM, 1)
-        none = code.label()
-        record = _record_of_this_cpu(code, self.record)
-        code.branch(Condition.EQ, record, 0, none)
-        code.give(ask(code, record))
-        code.place(none)
-        code.give(0)
-        assembler = Assembler(f"{self.image.name}_{name}")
-        assembler.map(self.record)
-        assembler.line(name)
-        generate(code, frame_of(code), assembler)
-        return self._asked.setdefault(name, assembler.assemble())
-
-
-def _truth(code: Function, left: Value, condition: Condition, right: int) -> Value:
-    truth, behind = code.copy(1), code.label()
-    code.branch(condition, left, right, behind)
-    code.set(truth, 0)
-    code.place(behind)
-    return truth
-
-
-def _record_of_this_cpu(code: Function, record: MapSpec) -> Value:
-    """Its address; 0 never, but the verifier wants it asked."""
-    key = code.buffer(8)
-    code.store(8, key, 0, 0)
-    return code.helper(Helper.MAP_LOOKUP_ELEM, MapName(record.name), At(key))
+    @property
+    def record(self) -> MapSpec:
+        return self._asking.record
 
 
 def compile_evaluators(name: str, members: Sequence[Member], *, source: str = "") -> tuple[Evaluator, ...]:
@@ -227,7 +175,7 @@ def _evaluator(name: str, members: Sequence[Member], source: str) -> Evaluator:
 
     program = Function(name, FunctionKind.PROGRAM, 1)
     yes, no = program.label(), program.label()
-    at = _record_of_this_cpu(program, record)
+    at = record_of_this_cpu(program, record)
     program.branch(Condition.EQ, at, 0, no)
     program.clear(at, 0, bits)
     for part in parts:
@@ -240,7 +188,7 @@ def _evaluator(name: str, members: Sequence[Member], source: str) -> Evaluator:
     lowering.name = name
     image = assembled(program, lowering, source, record_size=size)
     rounds = sum(rounds_of(test) for test in tests if test not in told)
-    return Evaluator(0, image, tuple(member.name for member in members), record, ended, matched, rounds)
+    return Evaluator(0, image, tuple(member.name for member in members), Asking(name, record), ended, matched, rounds)
 
 
 def _bit_set_size(bits: int) -> int:
