@@ -1,6 +1,6 @@
 """List files: one item a line, as it would stand in a set; blank lines and `#` comments are skipped.
 
-Read without the grammar, so that a hundred thousand networks take a fraction of a second.
+Read without the grammar, so that a million networks take seconds.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from rules_dsl.diagnostics import Diagnostic, Source, Span
 from rules_dsl.files import stray_return
 from rules_dsl.lexemes import LEXEME
 from rules_dsl.limits import Limits
-from rules_dsl.lists import ItemValue, ListValue, gathered, item_value, kind_of
+from rules_dsl.lists import ItemValue, ListValue, PackedAddresses, gathered, item_value, kind_of
 from rules_dsl.literals import LiteralError
 
 _MAX_ERRORS = 20
@@ -22,28 +22,51 @@ def parse_list(text: str, name: str, limits: Limits) -> tuple[ListValue | None, 
     refused = stray_return(source)
     if refused is not None:
         return None, (refused,)
-    items: list[tuple[str, ItemValue]] = []
+    addresses = PackedAddresses()
+    others: list[tuple[str, ItemValue]] = []
     found: list[Diagnostic] = []
-    offset = 0
-    for line in text.split("\n"):
-        item = line.strip()
-        if "#" in item and not item.startswith(('"', "r")):
-            item = item.partition("#")[0].rstrip()
-        if item and not item.startswith("#"):
-            start = offset + line.index(item)
+    lines = text.split("\n")
+    room = limits.list_items
+    for number, line in enumerate(lines):
+        item = _item_text(line)
+        if not item:
+            continue
+        room -= 1
+        if not addresses.add_plain(item):
             try:
-                items.append(_item(item))
+                spelling, value = _item(item)
+                if isinstance(value, tuple) and len(value) == 3:
+                    addresses.add(*value)
+                else:
+                    others.append((spelling, value))
             except LiteralError as error:
+                room += 1
+                start = _place(lines, number, item)
                 found.append(Diagnostic(error.code, error.message, Span(source, start + error.start, start + error.end), help=error.help))
                 if len(found) >= _MAX_ERRORS:
                     break
-            if len(items) > limits.list_items:
-                message = f"a list holds at most {limits.list_items:,} items"
-                return None, (Diagnostic("E0403", message, Span(source, start, start + len(item)), "one too many"),)
-        offset += len(line) + 1
-    if not found and len({kind_of(value) for _, value in items}) > 1:
-        found.append(_mixed(source, items))
-    return (None, tuple(found)) if found else (gathered(items), ())
+        if room < 0:
+            start = _place(lines, number, item)
+            message = f"a list holds at most {limits.list_items:,} items"
+            return None, (Diagnostic("E0403", message, Span(source, start, start + len(item)), "one too many"),)
+    if not found and others and (addresses or len({kind_of(value) for _, value in others}) > 1):
+        found.append(_mixed(source, lines))
+    if found:
+        return None, tuple(found)
+    return gathered(others) if others else addresses.gathered(), ()
+
+
+def _item_text(line: str) -> str:
+    """The item on a line, empty where there is none."""
+    item = line.strip()
+    if "#" in item and not item.startswith(('"', "r")):
+        item = item.partition("#")[0].rstrip()
+    return item
+
+
+def _place(lines: list[str], number: int, item: str) -> int:
+    """Where an item of a line begins in the text."""
+    return sum(map(len, lines[:number])) + number + lines[number].index(item)
 
 
 def _item(item: str) -> tuple[str, ItemValue]:
@@ -66,7 +89,9 @@ def _item(item: str) -> tuple[str, ItemValue]:
         raise error from None
 
 
-def _mixed(source: Source, items: list[tuple[str, ItemValue]]) -> Diagnostic:
+def _mixed(source: Source, lines: list[str]) -> Diagnostic:
+    """Of lines without errors, whose items are of more than one kind."""
+    items = [_item(item) for item in map(_item_text, lines) if item]
     kind = kind_of(items[0][1])
     spelling, value = next((s, v) for s, v in items if kind_of(v) is not kind)
     message = f"a list holds one kind of items: the first is one of {kind.value}, and `{spelling}` one of {kind_of(value).value}"

@@ -22,3 +22,22 @@ def merged(pairs: Iterable[tuple[int, int]]) -> Ranges:
             high = next_high
     result.append((low, high))
     return tuple(result)
+
+
+def merged_packed(packed: list[int], bits: int) -> Ranges:
+    """As `merged`, of pairs that are numbers: the low end `bits` higher than the high end. Sorts them in place; for very many."""
+    packed.sort()
+    mask = (1 << bits) - 1
+    result: list[tuple[int, int]] = []
+    low, high = 0, -2
+    for each in packed:
+        next_high = each & mask
+        if each >> bits > high + 1:
+            if high >= 0:
+                result.append((low, high))
+            low, high = each >> bits, next_high
+        elif next_high > high:
+            high = next_high
+    if high >= 0:
+        result.append((low, high))
+    return tuple(result)
