@@ -78,7 +78,7 @@ def _item(item: str) -> tuple[str, ItemValue]:
                 return match[0], item_value(match[0])
         if item[0] == '"':
             raise LiteralError("E0002", "this string is not closed", 0, len(item), "one item a line, a string in double quotes")
-    if item[0].isalpha() and ":" not in item:
+    if (item[0].isalpha() and ":" not in item) or item.startswith(('r"', "r#")):
         help = f'one item a line: an address, a network, a range, a number, or a string in quotes: "{item}"'
         raise LiteralError("E0602", f"`{item[:60]}` is no item of a list", 0, len(item), help)
     try:
