@@ -13,7 +13,20 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = ("rules_dsl", "bpf", "firewall", "api")
 """Each may import those before it."""
-RUN_TIME = {"anyio", "lark", "maxminddb", "numpy", "nftables", "fastapi", "uvicorn", "pydantic", "pydantic_core", "starlette", "etcd3gw", "requests"}
+RUN_TIME = {
+    "anyio",
+    "lark",
+    "maxminddb",
+    "numpy",
+    "nftables",
+    "fastapi",
+    "uvicorn",
+    "pydantic",
+    "pydantic_core",
+    "starlette",
+    "etcd3gw",
+    "requests",
+}
 """What else the packages may import at run time, besides the standard library."""
 
 
