@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Final
 
 from firewall.bench.classbench import ANY, TCP, UDP, Filter, RuleSet
+from firewall.bench.nft_tree import TooLargeError, as_nft_tree
 
 MANTLET: Final = "mantlet"
 NFT: Final = "nft, a rule a line"
 NFT_BY_PROTOCOL: Final = "nft, by protocol"
 NFT_OPTIMIZED: Final = "nft -o"
 NFT_MAP: Final = "nft map"
+NFT_TREE: Final = "nft, decision tree"
 NFT_SET: Final = "nft interval set"
 IPTABLES_NFT: Final = "iptables-nft"
 IPTABLES_LEGACY: Final = "iptables-legacy"
@@ -34,8 +36,6 @@ class Contender:
     """Asked for in the namespace, when the rules stand: a process that changes one rule (or element), and one that takes that back."""
     missing: str = ""
     """Why it cannot take part; empty where it can."""
-    is_linear: bool = False
-    """Its cost grows with every rule."""
 
 
 def _mantlet(folder: Path, name: str) -> Process:
@@ -68,9 +68,10 @@ def of_rules(rules: RuleSet, folder: Path) -> Iterator[Contender]:
         return first, second
 
     one_a_line = write("rules.nft", as_nft(rules))
-    yield Contender(NFT, (("nft", "-f", one_a_line),), replacing, _tool("nft"), is_linear=True)
-    yield Contender(NFT_BY_PROTOCOL, (("nft", "-f", write("protocol.nft", as_nft_by_protocol(rules))),), None, _tool("nft"), is_linear=True)
-    yield Contender(NFT_OPTIMIZED, (("nft", "-o", "-f", one_a_line),), None, _tool("nft"), is_linear=True)
+    yield Contender(NFT, (("nft", "-f", one_a_line),), replacing, _tool("nft"))
+    yield Contender(NFT_BY_PROTOCOL, (("nft", "-f", write("protocol.nft", as_nft_by_protocol(rules))),), None, _tool("nft"))
+    yield Contender(NFT_OPTIMIZED, (("nft", "-o", "-f", one_a_line),), None, _tool("nft"))
+    yield _tree(rules, folder)
     if (text := as_nft_map(rules)) is not None:
         old, new = (map_element(each.filters[middle], drops=each.drops[middle]) for each in (rules, changed))
         keys = [element.rsplit(" : ", 1)[0] for element in (old, new)]
@@ -93,7 +94,17 @@ def of_rules(rules: RuleSet, folder: Path) -> Iterator[Contender]:
             )
             for each in (changed, rules)
         ]
-        yield Contender(name, ((f"{name}-restore", restore),), _both(edits[0], edits[1]), _tool(f"{name}-restore"), is_linear=True)
+        yield Contender(name, ((f"{name}-restore", restore),), _both(edits[0], edits[1]), _tool(f"{name}-restore"))
+
+
+def _tree(rules: RuleSet, folder: Path) -> Contender:
+    words = [nft_rule(rule, drops=drops) for rule, drops in zip(rules.filters, rules.drops, strict=True)]
+    try:
+        text = as_nft_tree(rules, words, _BASE)
+    except TooLargeError as error:
+        return Contender(NFT_TREE, (), None, str(error))
+    (folder / "tree.nft").write_text(text, encoding="utf-8")
+    return Contender(NFT_TREE, (("nft", "-f", str(folder / "tree.nft")),), None, _tool("nft"))
 
 
 def _both(there: Process, back: Process) -> Callable[[], tuple[Process, Process]]:

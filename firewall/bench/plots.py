@@ -20,6 +20,7 @@ from firewall.bench.contenders import (
     NFT_MAP,
     NFT_OPTIMIZED,
     NFT_SET,
+    NFT_TREE,
 )
 from firewall.bench.results import Results, contenders
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 COLOURS: Final = dict(
     zip(
-        (MANTLET, NFT, NFT_BY_PROTOCOL, NFT_OPTIMIZED, NFT_MAP, NFT_SET, IPTABLES_NFT, IPTABLES_LEGACY, IPSET),
+        (MANTLET, NFT, NFT_BY_PROTOCOL, NFT_OPTIMIZED, NFT_MAP, NFT_SET, IPTABLES_NFT, IPTABLES_LEGACY, IPSET, NFT_TREE),
         ("black", *TABLEAU_COLORS),
         strict=False,
     )

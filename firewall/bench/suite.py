@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,14 +16,25 @@ SIZES: Final = (10, 100, 1_000, 10_000, 100_000)
 SETS: Final = (*NAMES, LISTS)
 
 
-def run(sets: Sequence[str], sizes: Sequence[int], folder: Path | None, rounds: int, progress: Callable[[str], None]) -> Results:
-    """`folder`: of ClassBench's files `NAME_N.cb`. Raises OSError, FilterError."""
-    measured = []
-    for name in sets:
-        for size in sizes:
-            if name == LISTS:
-                measured.append(classification.prefixes(size, rounds, progress))
-            else:
-                measured.append(classification.rules(rule_set(name, size, folder), size, rounds, progress))
+def run(
+    sets: Sequence[str],
+    sizes: Sequence[int],
+    folder: Path | None,
+    rounds: int,
+    progress: Callable[[str], None],
+    keep: Callable[[Results], None] = lambda _: None,
+) -> Results:
+    """`folder`: of ClassBench's files `NAME_N.cb`; `keep`: is given what was found so far, after each set. Raises OSError, FilterError."""
+    machine = Machine.here()
     progress("the floor")
-    return Results(Machine.here(), rounds, tuple(measured), classification.floor(rounds))
+    floor = classification.floor(rounds)
+    found = Results(machine, rounds, (), floor)
+    for size in sizes:
+        for name in sets:
+            if name == LISTS:
+                measured = classification.prefixes(size, rounds, progress)
+            else:
+                measured = classification.rules(rule_set(name, size, folder), size, rounds, progress)
+            found = replace(found, sets=(*found.sets, measured))
+            keep(found)
+    return found

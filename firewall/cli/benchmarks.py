@@ -28,8 +28,8 @@ def register(commands: Commands) -> None:
         "and as iptables-nft rules, with an in-kernel packet generator; the same for payload rules, with the same automaton in C where\n"
         "clang and bpftool are installed; and frames a second of the replay engines. Takes some minutes.\n"
         "With --classbench instead: ClassBench's rule sets and lists of prefixes, as Mantlet, nft (one rule a line, by protocol,\n"
-        "optimised by itself, a map), iptables and ipset have them, as far as they are installed: cost a packet by several traces,\n"
-        "all verdicts compared, time to load and to change one rule, memory. Takes half an hour.",
+        "optimised by itself, a decision tree, a map), iptables and ipset have them, as far as they are installed: cost a packet by\n"
+        "several traces, all verdicts compared, time to load and to change one rule, memory. Takes half an hour.",
         "sudo mantlet bench",
         "sudo mantlet bench --rules 10,10000 --rounds 3 --format json",
         "sudo mantlet bench --classbench --sets acl1,prefixes --rules 10,10000",
@@ -171,10 +171,13 @@ def _classbench(options: argparse.Namespace) -> Exit:
         raise BadInput("--classbench and --payload exclude each other")
     if options.write and importlib.util.find_spec("matplotlib") is None:
         raise Refused("the plots take matplotlib", "pip install 'mantlet[bench]'")
-    try:
-        found = suite.run(options.sets or suite.SETS, options.rules or suite.SIZES, options.filters, options.rounds, _progress)
+
+    def keep(found: results.Results) -> None:
         if options.write:
             results.write(found, options.write)
+
+    try:
+        found = suite.run(options.sets or suite.SETS, options.rules or suite.SIZES, options.filters, options.rounds, _progress, keep)
     except FilterError as error:
         raise BadInput(f"{options.filters}: {error}") from error
     except OSError as error:
