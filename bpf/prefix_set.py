@@ -59,8 +59,8 @@ KEY_LIMIT. Before the blocks is one with the first keys of the second block and 
 BLOCK: Final = 8
 LINE: Final = 64
 """Bytes of a cache line, at whose multiples blocks stand."""
-_FILLED: Final = 48
-"""Keys that a NODE or LEAF has at first."""
+_FILLED: Final = 56
+"""Keys that a node without nodes below it has at first; those above are full, as they are seldom written."""
 TABLE_SIZE: Final = 256 * 8
 BITMAP_SIZE: Final = 65536 // 8
 
@@ -138,8 +138,10 @@ def build(v4: Iterable[Span], v6: Iterable[Span]) -> bytearray:
 
 
 def size_with_room(used: int, room: int = 0) -> int:
-    """Bytes that a value of so many gets, with room for changes: a power of two, so that lists of like sizes can share programs."""
-    return 1 << (used + max(used // 2, room, 1 << 16) + REACH).bit_length()
+    """Bytes that a value of so many gets, with room for changes: few sizes, so that lists of like lengths can share programs."""
+    wanted = used + max(used // 2, room, 1 << 16) + REACH
+    step = 1 << wanted.bit_length() - 3
+    return -(-wanted // step) * step
 
 
 def contains(data: bytes | bytearray | memoryview, version: int, address: int) -> bool:
@@ -418,17 +420,17 @@ def _normal(entries: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 def tree(space: Space, entries: Iterator[tuple[int, int]], flag: int) -> int:
     """The cell of a B-tree over the entries, the first of which begins at 0. `flag` is LOW or 0."""
-    level = list(_packed_level(space, entries, flag))
+    level = list(_packed_level(space, entries, flag, _FILLED))
     while len(level) > 1:
-        level = list(_packed_level(space, iter(level), flag))
+        level = list(_packed_level(space, iter(level), flag, MOST_KEYS))
     return level[0][1]
 
 
-def _packed_level(space: Space, entries: Iterator[tuple[int, int]], flag: int) -> Iterator[tuple[int, int]]:
+def _packed_level(space: Space, entries: Iterator[tuple[int, int]], flag: int, most: int) -> Iterator[tuple[int, int]]:
     """A node for every so many entries."""
     group: list[tuple[int, int]] = []
     for entry in entries:
-        if len(group) == _FILLED:
+        if len(group) == most:
             yield group[0][0], node(space, group, flag)
             group = []
         group.append(entry)

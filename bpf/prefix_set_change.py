@@ -102,7 +102,7 @@ class PrefixSetWriter:
 
     @property
     def free(self) -> int:
-        """Bytes for changes: one takes about a hundred, at most some ten thousand."""
+        """Bytes for changes."""
         return max(0, self._words[END_AT // 8] - REACH - self._words[FREE_AT // 8])
 
     def change(self, changes: Sequence[Change]) -> None:

@@ -44,7 +44,7 @@ class Side(Enum):
 
 def set_spec(name: str, size: int) -> MapSpec:
     """The map of a set whose value has so many bytes. It is shared: `load` takes it from the caller."""
-    return MapSpec(name, value_size=size, shared=True)
+    return MapSpec(name, value_size=size, shared=True, mapped=True)
 
 
 def compile_prefix_set(name: str, spec: MapSpec, side: Side) -> ProgramImage:

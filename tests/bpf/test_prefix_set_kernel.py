@@ -21,7 +21,7 @@ from generators.packets import with_checksum
 from prefix_sets import Span, borders, changed, is_inside, networks, packet, random_change, random_span
 
 from bpf import bpffs
-from bpf.image import MapSpec
+from bpf.image import MapKind, MapSpec
 from bpf.libbpf import BpfError
 from bpf.maps import create_map
 from bpf.prefix_set_change import Change, FullError, value_for
@@ -126,9 +126,17 @@ def test_other_pins_are_refused(folder: Path) -> None:
     with pytest.raises(BpfError, match="No such file"):
         open_pinned(folder / "nothing", "nothing")
     with create_map(MapSpec("plain", value_size=8192)) as plain:
-        plain._library.obj_pin(plain.fd, folder / "plain")
-        with pytest.raises(BpfError, match="the map plain is no address set"):
+        plain.pin(folder / "plain")
+        with pytest.raises(BpfError, match="cannot map plain into memory"):
             open_pinned(folder / "plain", "plain")
+    for spec, refusal in (
+        (MapSpec("mapped", value_size=8192, mapped=True), "the map mapped is no address set of this version"),
+        (MapSpec("hash", MapKind.HASH), "the map hash is no address set"),
+    ):
+        with create_map(spec) as other:
+            other.pin(folder / spec.name)
+        with pytest.raises(BpfError, match=refusal):
+            open_pinned(folder / spec.name, spec.name)
 
 
 WRITER = """
