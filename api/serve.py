@@ -280,8 +280,10 @@ def run_api(serving: Serving, listening: socket.socket, ready: Ready = notify_re
         if not _can_import(serving.user):
             log.warning("user %d cannot read Python's modules at %s: all are loaded before", serving.user.uid, Path(os.__file__).parent)
             _import_all()
+        _refuse_threads()
         become(serving.user)
     else:
+        _refuse_threads()
         keep_only(())
 
     from api.app import create_app  # noqa: PLC0415
@@ -322,12 +324,18 @@ def _can_import(user: User) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def _refuse_threads() -> None:
+    """A thread that a library has started would keep what this one gives up. Raises ServeError."""
+    if len(os.listdir("/proc/self/task")) > 1:
+        raise ServeError("a library has started a thread before privileges are given up")
+
+
 def _import_all() -> None:
     """Every module that the API may ever ask for."""
     with warnings.catch_warnings(action="ignore"):
         for name in PACKAGES:
             for module in pkgutil.walk_packages(importlib.import_module(name).__path__, f"{name}.", onerror=lambda _: None):
-                if not module.name.endswith("__main__"):
+                if not module.name.endswith("__main__") and not module.name.startswith("firewall.bench"):
                     with suppress(Exception, SystemExit):  # what needs what is not installed
                         importlib.import_module(module.name)
     from rules_dsl import parse_expression  # noqa: PLC0415

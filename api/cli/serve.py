@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
 from pathlib import Path
@@ -83,6 +84,9 @@ def _address(text: str) -> tuple[str, int]:
 
 def _serve(options: argparse.Namespace) -> Exit:
     import logging
+
+    # Libraries of numbers would start threads when they are imported, and capabilities are each thread's own to give up.
+    os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
     from api.privileges import PrivilegeError
     from api.serve import ServeError, serve
