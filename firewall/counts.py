@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bpf.image import MapKind, MapSpec
+from bpf.image import MapSpec
 from bpf.libbpf import BpfError
 from bpf.maps import Map, create_map, open_map
 from firewall.pins import Pins
@@ -31,11 +31,6 @@ Count = tuple[int, int]
 """Packets, and bytes from the IP header on."""
 
 
-def counts_spec(rules: int) -> MapSpec:
-    """The map in which the programs of a generation count together."""
-    return MapSpec(COUNTS, MapKind.PERCPU_ARRAY, 4, 16, rules, shared=True)
-
-
 def pin(folder: Path, counts: Map, names: Sequence[str]) -> None:
     """Pins the counts of a generation. Raises BpfError."""
     content = json.dumps(names, separators=(",", ":")).encode()
@@ -45,7 +40,7 @@ def pin(folder: Path, counts: Map, names: Sequence[str]) -> None:
 
 
 def names_of(folder: Path) -> tuple[str, ...]:
-    """The rules that programs of the generation count; none where its programs do not. Raises BpfError."""
+    """The rules that programs of the generation count, "" for others; none where its programs do not count. Raises BpfError."""
     content = _content(folder / _NAMES)
     return () if content is None else tuple(json.loads(content))
 
@@ -141,7 +136,7 @@ def _counted(folder: Path) -> list[tuple[str, Count]]:
         if error.errno == errno.ENOENT:
             return []
         raise
-    return [(name, _sum(value)) for name, value in zip(names, values, strict=True)]
+    return [(name, _sum(value)) for name, value in zip(names, values, strict=True) if name]
 
 
 def _sum(value: bytes) -> Count:

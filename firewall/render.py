@@ -12,11 +12,11 @@ leaves nothing to return to. So the ways to such an end are gotos alone."""
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from math import ceil
-from typing import TypeGuard, assert_never
+from typing import TYPE_CHECKING, Protocol, TypeGuard, assert_never
 
 from bpf import LoweringError, compile_program
 from bpf.evaluate import Evaluator, Member, compile_evaluators
@@ -26,12 +26,15 @@ from firewall.generation import TABLE, BpfMatch, BulkElements, Generation, count
 from firewall.match import Conjunction, Key, Match, Notation, PacketClass
 from firewall.native import match_text, protocol_match, range_text
 from firewall.plan.gather import gate, has_payload
-from firewall.plan.model import MOST_GUARDED, MapStage, Plan, RuleStage, Stage, Term
+from firewall.plan.model import MOST_GUARDED, ClassifierStage, MapStage, Plan, RuleStage, Stage, Term
 from firewall.plan.transport_tree import Branch, Leaf, address_keys, transport_tree
 from rules_dsl import expression as ex
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError
 from rules_dsl.expression import Expression, Ranges
-from rules_dsl.policy import Action, Mode, Rule
+from rules_dsl.policy import Action, Hook, Mode, Rule
+
+if TYPE_CHECKING:
+    from firewall.classifier import Classified
 
 DEEPEST_SEARCH = 5
 """Chains of a search for the rule that ended an evaluation. With all that stand before and behind, nft allows 16 in a row
@@ -59,6 +62,12 @@ def render(plan: Plan, revision: int, *, observe: int | None = None) -> Generati
 
     Raises DiagnosticError (E0904) where a test is too large for eBPF."""
     return _Renderer(plan, revision, observe).generation()
+
+
+class Found(Protocol):
+    """What can be asked which rule it has found."""
+
+    def digit(self, shift: int, width: int, value: int) -> ProgramImage: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,8 @@ class _Renderer:
     """By phase."""
     numbers: dict[int, int] = field(default_factory=dict)
     """By the index of an evaluated rule: its number among those of its phase."""
+    classifiers: dict[tuple[int, frozenset[Action]], Classified] = field(default_factory=dict)
+    """By the stage and what its program tells."""
     searches: dict[tuple[str, tuple[int, ...]], str] = field(default_factory=dict)
     """By evaluator and its members that a packet of a run may be ended by: the chain that finds out by which."""
 
@@ -137,8 +148,15 @@ class _Renderer:
         declared = [*(f"add chain inet {TABLE} {name}" for name in self.chains), *self.declarations]
         return Generation(
             policy.tenant, self.revision, self.prefix, entry, policy.hook, policy.protect, "\n".join([*declared, *rules]) + "\n",
-            tuple(matches), tuple(self.bulk), self.counters, entry6,
+            tuple(matches), tuple(self.bulk), self.counters, entry6, self.counted(),
         )  # fmt: skip
+
+    def counted(self) -> tuple[str, ...]:
+        """The rules that programs count, in the places of their numbers."""
+        if self.observe is not None or not self.classifiers:
+            return ()
+        members = {index for found in self.classifiers.values() for index, _ in found.stage.members}
+        return tuple(rule.name if index in members else "" for index, rule in enumerate(self.plan.policy.rules))
 
     def chain(self, suffix: str) -> str:
         """The name of a chain of this generation, which it is certain to have."""
@@ -197,7 +215,7 @@ class _Renderer:
         """The stages of a phase, and the lines behind them."""
         first = next((place for place, stage in enumerate(stages) if self.is_evaluated(stage)), len(stages))
         for stage in stages[:first]:
-            self.stage(chain, stage, packets)
+            self.stage(chain, stage, packets, closes=stage is stages[-1] and stage.phase == self.plan.policy.last_phase)
         if first < len(stages):
             self.evaluation(chain, stages[first:], packets, last)
         else:
@@ -234,8 +252,9 @@ class _Renderer:
                 continue
             self.asked(hit, evaluators, run)
             run = []
-            self.stage(rest, stage, packets)
-            self.stage(hit, stage, packets)
+            closes = stage is stages[-1] and stage.phase == self.plan.policy.last_phase
+            self.stage(rest, stage, packets, closes=closes)
+            self.stage(hit, stage, packets, closes=closes)
         self.asked(hit, evaluators, run)
         self.chains[rest] += last
         self.chains[hit] += last
@@ -272,28 +291,29 @@ class _Renderer:
             if kind not in self.searches:
                 name = f"{evaluator.image.name}.{len(self.searches)}"
                 bits = (high - 1).bit_length()
-                self.searches[kind] = self.search(name, evaluator, ending, bits, max(1, ceil(bits / DEEPEST_SEARCH)))
+                rules = {number: (stage.index, stage.rule) for number, stage in ending.items()}
+                self.searches[kind] = self.search(name, evaluator, rules, bits, max(1, ceil(bits / DEEPEST_SEARCH)))
             names = few([stage.rule.name for stage in ending.values()])
             self.ask(chain, evaluator.ended_among(low, high), self.searches[kind], comment=names)
 
-    def search(self, name: str, evaluator: Evaluator, ending: Mapping[int, RuleStage], bits: int, width: int) -> str:
-        """A chain for packets that one of these members ended: it asks the member's number by digits of `width` bits, from the highest
-        on. The members differ in the lowest `bits` alone."""
+    def search(self, name: str, program: Found, ending: Mapping[int, tuple[int, Rule]], bits: int, width: int) -> str:
+        """A chain for packets that one of these rules ended: it asks the rule's number by digits of `width` bits, from the highest on.
+        The numbers differ in the lowest `bits` alone."""
         if len(ending) == 1:
-            (stage,) = ending.values()
-            return self.end(stage.index, stage.rule)
+            ((index, rule),) = ending.values()
+            return self.end(index, rule)
         shift = max(bits - width, 0)
-        ways: dict[int, dict[int, RuleStage]] = {}
-        for number, stage in ending.items():
-            ways.setdefault(number >> shift & ((1 << width) - 1), {})[number] = stage
+        ways: dict[int, dict[int, tuple[int, Rule]]] = {}
+        for number, rule_at in ending.items():
+            ways.setdefault(number >> shift & ((1 << width) - 1), {})[number] = rule_at
         if len(ways) == 1:
-            return self.search(name, evaluator, ending, shift, width)
+            return self.search(name, program, ending, shift, width)
         here = self.new_chain(f"{name}.{min(ending)}.{bits}")
         *asked, (_, others) = ways.items()
         for digit, members in asked:
-            target = self.search(name, evaluator, members, shift, width)
-            self.ask(here, evaluator.digit(shift, width, digit), target, comment=few([stage.rule.name for stage in members.values()]))
-        self.ask(here, None, self.search(name, evaluator, others, shift, width))
+            target = self.search(name, program, members, shift, width)
+            self.ask(here, program.digit(shift, width, digit), target, comment=few([rule.name for _, rule in members.values()]))
+        self.ask(here, None, self.search(name, program, others, shift, width))
         return here
 
     def ask(
@@ -301,7 +321,8 @@ class _Renderer:
     ) -> None:
         self.chains[chain].append(_Line(native, comment, program, target, goto, comment))
 
-    def stage(self, chain: str, stage: Stage, packets: PacketClass) -> None:
+    def stage(self, chain: str, stage: Stage, packets: PacketClass, *, closes: bool = False) -> None:
+        """`closes`: nothing is behind it but the default."""
         match stage:
             case RuleStage():
                 self.rule(chain, stage, packets)
@@ -310,6 +331,8 @@ class _Renderer:
                     self.odd_map(chain, stage)
                 else:
                     self.verdict_map(chain, stage)
+            case ClassifierStage():
+                self.classifier(chain, stage, closes=closes)
             case _:
                 assert_never(stage)
 
@@ -468,6 +491,54 @@ class _Renderer:
             f"{left} vmap @{self.map_of(stage)}",
             comment=few([rule.name for _, rule in stage.members]),
         )
+
+    def classifier(self, chain: str, stage: ClassifierStage, *, closes: bool) -> None:
+        """The program counts, and says whether the rule that it found has another verdict than the one that follows anyway."""
+        actions = {rule.action for _, rule in stage.members}
+        names = few([rule.name for _, rule in stage.members])
+        if self.observe is not None:
+            found = self.classified(stage, actions)
+            if found.search is None:
+                bits = max(index for index, _ in stage.members).bit_length()
+                members = dict(zip((index for index, _ in stage.members), stage.members, strict=True))
+                found.search = self.search(found.image.name, found, members, bits, max(1, ceil(bits / DEEPEST_SEARCH)))
+            self.ask(chain, found.image, found.search, comment=names)
+            return
+        others = actions - {self.plan.policy.default} if closes else actions
+        told = sorted(others or actions, key=lambda action: action.value)
+        found = self.classified(stage, told)
+        targets = [self.verdict(action, stage.phase) for action in told]
+        if len(told) > 1:
+            target = self.chain(f"{chain.removeprefix(self.prefix + '.')}.{found.image.name}")
+            for action, verdict in zip(told[:-1], targets, strict=False):
+                self.ask(target, found.says(action), verdict, comment=action.value)
+            self.ask(target, None, targets[-1], comment=told[-1].value)
+            targets = [target]
+        self.ask(chain, found.image, targets[0], comment=names)
+
+    def classified(self, stage: ClassifierStage, told: Collection[Action]) -> Classified:
+        """The stage's program, which answers 1 for rules of these actions."""
+        key = (id(stage), frozenset(told))
+        if key not in self.classifiers:
+            from firewall.classifier import classified  # noqa: PLC0415 (numpy takes a tenth of a second)
+
+            self.classifiers[key] = classified(
+                f"classify{len(self.classifiers)}", stage, told, len(self.plan.policy.rules), is_counted=self.observe is None,
+                has_record=self.plan.policy.hook is not Hook.OUTPUT,
+            )  # fmt: skip
+        return self.classifiers[key]
+
+    def verdict(self, action: Action, phase: int) -> str:
+        """A chain with what an action is in a phase, for rules that are counted already."""
+        goes_on = action is Action.ALLOW and phase != self.plan.policy.last_phase
+        name = f"{self.prefix}.{'return' if goes_on else action.value}"
+        if name not in self.chains:
+            self.chain(name.removeprefix(self.prefix + "."))
+            if action is Action.REJECT:
+                self.reject(name)
+            else:
+                self.add(name, "return" if goes_on else _VERDICTS[action])
+        return name
 
     def odd_map(self, chain: str, stage: MapStage) -> None:
         """A map of which eBPF must ask the protocol and the ports; its addresses are looked up behind that."""

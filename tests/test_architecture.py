@@ -17,6 +17,7 @@ RUN_TIME = {
     "anyio",
     "lark",
     "maxminddb",
+    "matplotlib",
     "numpy",
     "nftables",
     "fastapi",

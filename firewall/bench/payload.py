@@ -29,9 +29,9 @@ from firewall.bench.payloads import (
     udp,
     words,
 )
-from firewall.expected_cost import worst
 from firewall.pins import Pins
 from firewall.plan import Environment, plan
+from firewall.plan.expected_cost import worst
 from firewall.render import render
 from rules_dsl import parse_policy
 

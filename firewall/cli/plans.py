@@ -8,12 +8,13 @@ from typing import assert_never
 
 from bpf.describe import describe
 from bpf.image import ProgramImage
-from firewall.expected_cost import cost_of, worst, worst_per_byte
 from firewall.generation import TABLE, Generation
 from firewall.match import Conjunction, PacketClass
 from firewall.native import match_text
-from firewall.plan import MapStage, Plan, RuleStage, Stage, Term
+from firewall.plan import ClassifierStage, Key, MapStage, Plan, RuleStage, Stage, Term
+from firewall.plan.expected_cost import cost_of, worst, worst_per_byte
 from firewall.plan.gather import has_payload
+from firewall.render import few
 from rules_dsl import expression as ex
 from rules_dsl.expression import Expression
 from rules_dsl.policy import Mode, Rule
@@ -114,7 +115,7 @@ def _choice(plan: Plan, packets: PacketClass, index: int) -> tuple[str, ...]:
     stage = stage_of(plan, packets, index)
     if stage is None:
         reasons = (omission.reason for omission in plan.omissions if omission.packets is packets and omission.index == index)
-        return tuple(reason.removesuffix(f" ({packets.value})") for reason in reasons)
+        return tuple(reason.removesuffix(f" ({packets.value})") for reason in reasons) or ("never true for these packets",)
     if has_payload(stage) and any(each.index == index for each in plan.evaluated):
         others = _evaluated_with(plan, stage.phase) - 1
         return (*stage.reasons, f"expected cost: its part of one program for this and {others} other {'rule' if others == 1 else 'rules'}")
@@ -137,7 +138,7 @@ def stage_of(plan: Plan, packets: PacketClass, index: int) -> Stage | None:
             case RuleStage():
                 if stage.index == index:
                     return stage
-            case MapStage():
+            case MapStage() | ClassifierStage():
                 if any(member == index for member, _ in stage.members):
                     return stage
             case _:
@@ -166,6 +167,9 @@ def plan_lines(plan: Plan) -> Iterator[str]:
                     yield f"  {number}. map of {keys}, {len(stage.elements)} elements: {names}"
                     if stage.fixed:
                         yield f"       {_conjunction(stage.fixed)}"
+                case ClassifierStage():
+                    names = few([headline(rule) for _, rule in stage.members])
+                    yield f"  {number}. search tree of {len(stage.elements)} boxes: {names}"
                 case _:
                     assert_never(stage)
             yield from (f"       # {reason}" for reason in stage.reasons)
@@ -209,6 +213,15 @@ def _stage_json(stage: Stage) -> dict[str, object]:
                 "rules": [rule.name for _, rule in stage.members],
                 "native": [match_text(match, None) for match in stage.fixed],
                 "keys": [key.value for key in stage.keys],
+                "elements": len(stage.elements),
+                "reasons": list(stage.reasons),
+                "expected_cost": expected,
+            }
+        case ClassifierStage():
+            return {
+                "kind": "classifier",
+                "rules": [rule.name for _, rule in stage.members],
+                "keys": [key.value for key in Key],
                 "elements": len(stage.elements),
                 "reasons": list(stage.reasons),
                 "expected_cost": expected,

@@ -1,8 +1,9 @@
 """The plan: which part of each rule nftables matches and which part eBPF judges, and why."""
 
 from firewall.match import Conjunction, Key, Match, Notation, PacketClass
-from firewall.plan.compile import enforceable, plan
+from firewall.plan.compile import Pass, enforceable, plan
 from firewall.plan.model import (
+    ClassifierStage,
     ClassPlan,
     Element,
     Environment,
@@ -16,6 +17,6 @@ from firewall.plan.model import (
 )
 
 __all__ = [
-    "ClassPlan", "Conjunction", "Element", "Environment", "Key", "MapStage", "Match", "Node", "Notation", "Omission", "PacketClass",
-    "Plan", "RuleStage", "Stage", "Term", "enforceable", "plan",
+    "ClassPlan", "ClassifierStage", "Conjunction", "Element", "Environment", "Key", "MapStage", "Match", "Node", "Notation", "Omission",
+    "PacketClass", "Pass", "Plan", "RuleStage", "Stage", "Term", "enforceable", "plan",
 ]  # fmt: skip

@@ -1,38 +1,41 @@
-"""The passes in their order: fold, normal form, split, merge, gather."""
+"""The passes in their order: fold, normal form, split (`known` has what they make of a rule by itself), classify, merge, gather."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import replace
-from functools import lru_cache
+from enum import Enum
 from itertools import groupby
-from typing import Final, assert_never
+from typing import assert_never
 
-from bpf import refusal, too_large
 from bpf.describe import describe
 from firewall.match import PacketClass
+from firewall.plan.classify import Run, runs
 from firewall.plan.gather import gather
+from firewall.plan.known import Known, memory
 from firewall.plan.merge import is_boxes, merge
-from firewall.plan.model import ClassPlan, Environment, MapStage, Node, Omission, Plan, RuleStage, Stage
-from firewall.plan.split import Scene, Split, UnenforceableError, split
+from firewall.plan.model import ClassifierStage, ClassPlan, Environment, MapStage, Omission, Plan, RuleStage, Stage
+from firewall.plan.split import UnenforceableError
 from firewall.plan.transport_tree import asks_transport
-from rules_dsl import expression as ex
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError
-from rules_dsl.expression import Test
-from rules_dsl.policy import Action, Hook, Mode, Policy, Rule
+from rules_dsl.policy import Action, Mode, Policy, Rule
 
 
-def plan(policy: Policy, environment: Environment) -> Plan:
+class Pass(Enum):
+    """What can be left out, to measure what it brings: the meaning stays."""
+
+    CLASSIFY = "classify"
+    MERGE = "merge"
+
+
+def plan(policy: Policy, environment: Environment, *, without: Collection[Pass] = ()) -> Plan:
     """What runs where for `policy`. Raises DiagnosticError (E09xx) with all that cannot be enforced."""
-    planning = _Planning(policy, environment, enforceable(policy))
+    planning = _Planning(policy, environment, without)
     classes = tuple(planning.of_class(packets) for packets in PacketClass)
     if planning.diagnostics:
         raise DiagnosticError(tuple(sorted(planning.diagnostics, key=lambda diagnostic: diagnostic.span.start)))
     return Plan(policy, environment, classes, tuple(planning.omissions), gather(policy, environment, classes))
 
-
-MOST_KNOWN: Final = 100_000
-"""Rules, of which each has a split for each class of packets, that are remembered from one plan to the next."""
 
 ODD_REASON = "payload: nftables does not find this packet's transport header, so eBPF asks for protocol and ports"
 
@@ -45,65 +48,88 @@ _SMALLER = (
 class _Planning:
     """The passes over one policy, class by class, and what they find on the way."""
 
-    def __init__(self, policy: Policy, environment: Environment, diagnostics: list[Diagnostic]) -> None:
-        self.diagnostics = diagnostics
-        self.omissions: list[Omission] = []
-        self._policy, self._environment = policy, environment
-        self._node, self._vlans = environment.node, tuple(sorted(environment.vlan_interfaces.items()))
-        self._refused = {diagnostic.span for diagnostic in diagnostics}
+    def __init__(self, policy: Policy, environment: Environment, without: Collection[Pass]) -> None:
+        remembered = memory(policy.hook, environment)
+        active = [None if rule.mode is Mode.DISABLED else remembered.of(rule.predicate) for rule in policy.rules]
+        self.diagnostics = [*_unenforceable(policy, active)]
+        self.omissions = [
+            Omission(packets, index, "disabled") for packets in PacketClass for index, known in enumerate(active) if known is None
+        ]
+        self._policy, self._without = policy, without
+        refused = {diagnostic.span for diagnostic in self.diagnostics}
+        self._known = [None if known is None or rule.span in refused else known for rule, known in zip(policy.rules, active, strict=True)]
+        given = (index for index, known in enumerate(self._known) if known is not None)
+        self._parts: list[int | Run] = [*(given if Pass.CLASSIFY in without else runs(policy, self._known))]
+        """The rules in order: by their indices, or in runs."""
+        self._refused = refused
         self._boxes: dict[int, RuleStage] = {}
         """Rules of IPv6 that ask for addresses, protocol and ports alone, by index."""
 
     def of_class(self, packets: PacketClass) -> ClassPlan:
-        scene = _scene(packets, self._policy.hook, self._environment)
-        stages: list[RuleStage] = []
+        stages: list[RuleStage | ClassifierStage] = []
         borrowed: set[int] = set()
         taker: Rule | None = None
-        for index, rule in enumerate(self._policy.rules):
-            if taker is not None and (taker.phase == rule.phase or not self._policy.goes_on(taker)):
-                self.omissions.append(Omission(packets, index, f"never reached: {taker.name!r} above takes every packet"))
+        for part in self._parts:
+            members = part.members if isinstance(part, Run) else ((part, self._policy.rules[part]),)
+            if taker is not None and (taker.phase == members[0][1].phase or not self._policy.goes_on(taker)):
+                never = f"never reached: {taker.name!r} above takes every packet"
+                self.omissions += [Omission(packets, index, never) for index, _ in members]
                 continue
-            if rule.mode is Mode.DISABLED or rule.span in self._refused:
-                self.omissions.append(Omission(packets, index, "disabled"))
+            if isinstance(part, Run):
+                if (classifier := part.of(packets)) is not None:
+                    stages.append(classifier)
+                taker = part.takers.get(packets.version, taker)
                 continue
+            index, rule = members[0]
             if packets is PacketClass.IP6_ODD and index in self._boxes:
                 found = [self._boxes[index]]
                 borrowed.add(index)
             else:
-                found = self._split(index, rule, scene)
+                found = self._split(index, rule, packets)
             if not found:
                 self.omissions.append(Omission(packets, index, f"never true for these packets ({packets.value})"))
                 continue
             stages += found
-            if packets is PacketClass.IP6 and len(found) == 1 and is_boxes(found[0]):
+            if packets is PacketClass.IP6 and len(found) == 1 and rule.ends and is_boxes(found[0].terms):
                 self._boxes[index] = found[0]
             if rule.ends and any(term.is_plain and not term.matches for stage in found for term in stage.terms):
                 taker = rule
-        phases = groupby(stages, key=lambda stage: stage.phase)
-        found_stages = (stage for _, members in phases for stage in merge(tuple(members)))
+        found_stages = self._merged(stages)
         if packets is PacketClass.IP6_ODD:
-            found_stages = (asked for stage in found_stages for asked in self._asked_by_ebpf(stage, borrowed, scene))
+            found_stages = (asked for stage in found_stages for asked in self._asked_by_ebpf(stage, borrowed))
         return ClassPlan(packets, tuple(found_stages))
 
-    def _asked_by_ebpf(self, stage: Stage, borrowed: Set[int], scene: Scene) -> Iterator[Stage]:
+    def _merged(self, stages: Sequence[RuleStage | ClassifierStage]) -> Iterator[Stage]:
+        if Pass.MERGE in self._without:
+            yield from stages
+        else:
+            for _, members in groupby(stages, key=lambda stage: stage.phase):
+                yield from merge(tuple(members))
+
+    def _asked_by_ebpf(self, stage: Stage, borrowed: Set[int]) -> Iterator[Stage]:
         """The stage of an odd class; `borrowed` rules were split as those of other IPv6 packets are."""
         match stage:
+            case ClassifierStage():
+                yield stage
             case RuleStage():
-                yield from self._split(stage.index, stage.rule, scene) if stage.index in borrowed else (stage,)
+                yield from self._split(stage.index, stage.rule, PacketClass.IP6_ODD) if stage.index in borrowed else (stage,)
             case MapStage():
                 if not asks_transport(stage):
                     yield stage
                 elif any(self._policy.goes_on(rule) for _, rule in stage.members):  # its chains are left by returns
                     for index, rule in stage.members:
-                        yield from self._split(index, rule, scene)
+                        yield from self._split(index, rule, PacketClass.IP6_ODD)
                 else:
                     yield replace(stage, is_odd=True, reasons=(*stage.reasons, ODD_REASON))
             case _:
                 assert_never(stage)
 
-    def _split(self, index: int, rule: Rule, scene: Scene) -> list[RuleStage]:
+    def _split(self, index: int, rule: Rule, packets: PacketClass) -> list[RuleStage]:
+        known = self._known[index]
+        if known is None or rule.span in self._refused:
+            return []
         try:
-            cases = _known_split(rule.predicate, scene.packets, scene.hook, self._node, self._vlans, once=not rule.ends)
+            cases = known.splits(packets, once=not rule.ends)
         except UnenforceableError as error:
             self._refused.add(rule.span)
             self.diagnostics.append(Diagnostic(error.code, str(error), rule.span, help=error.help_line))
@@ -111,38 +137,20 @@ class _Planning:
         return [RuleStage(index, rule, case.terms, case.reasons) for case in cases]
 
 
-@lru_cache(MOST_KNOWN)
-def _known_split(
-    predicate: ex.Expression, packets: PacketClass, hook: Hook, node: Node, vlans: tuple[tuple[str, int], ...], *, once: bool
-) -> tuple[Split, ...]:
-    """Where a few of many rules change, the others are not split again. Raises UnenforceableError."""
-    return split(predicate, _scene(packets, hook, Environment(node, dict(vlans))), once=once)
-
-
-def _scene(packets: PacketClass, hook: Hook, environment: Environment) -> Scene:
-    return Scene(packets, hook, environment, refusal)
-
-
 def enforceable(policy: Policy) -> list[Diagnostic]:
     """What of the language no part of the kernel side enforces yet (E0901 limit, E0903 connection state), and the patterns that are too
     large for a program (E0906)."""
-    found: list[Diagnostic] = []
-    for rule in policy.active_rules:
+    remembered = memory(policy.hook, Environment())
+    return [*_unenforceable(policy, [None if rule.mode is Mode.DISABLED else remembered.of(rule.predicate) for rule in policy.rules])]
+
+
+def _unenforceable(policy: Policy, active: Sequence[Known | None]) -> Iterator[Diagnostic]:
+    for rule, known in zip(policy.rules, active, strict=True):
+        if known is None:
+            continue
         if rule.action is Action.LIMIT:
-            found.append(Diagnostic("E0901", "`limit` cannot be enforced yet", rule.span, help="write `disabled limit` to keep the rule"))
-        tests = list(_all_tests(rule.predicate))
-        for test in dict.fromkeys(test for test in tests if isinstance(test, ex.Matches) and refusal(test) is None):
-            reason = too_large(test)
-            if reason is not None:
-                message = f'`{describe(test)}` in "{rule.name}" is too large: {reason}'
-                found.append(Diagnostic("E0906", message, rule.span, help=_SMALLER))
-        names = sorted({root.field.name for test in tests if isinstance(root := ex.root_of(ex.operand_of(test)), ex.FieldValue)})
-        for name in names:
-            if name.startswith("ct."):
-                found.append(Diagnostic("E0903", f"`{name}` cannot be enforced yet", rule.span, help="test the packet's own fields"))
-    return found
-
-
-def _all_tests(expression: ex.Expression) -> Iterator[Test]:
-    for test in ex.tests_of(expression):
-        yield test.test if isinstance(test, ex.All) else test
+            yield Diagnostic("E0901", "`limit` cannot be enforced yet", rule.span, help="write `disabled limit` to keep the rule")
+        for test, reason in known.too_large:
+            yield Diagnostic("E0906", f'`{describe(test)}` in "{rule.name}" is too large: {reason}', rule.span, help=_SMALLER)
+        for name in known.connection:
+            yield Diagnostic("E0903", f"`{name}` cannot be enforced yet", rule.span, help="test the packet's own fields")

@@ -1,4 +1,4 @@
-"""Fourth pass: a run of ending rules that differ only in constants (address, port, protocol) becomes verdict maps.
+"""Fifth pass: a run of ending rules that differ only in constants (address, port, protocol) becomes verdict maps.
 
 Every element goes to its rule's own end, so that counters and replays name the rule. Exact keys make a hash map; one key of ranges
 is cut into disjoint intervals in which the first rule wins; several keys of ranges make one map only as far as their elements are
@@ -7,14 +7,14 @@ disjoint, and then the next map begins: maps stand in the order of the rules, so
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 from firewall.match import Conjunction, Key, Match, Notation
 from firewall.plan.boxes import MOST_CELLS, DisjointBoxes, exact, flattened, interval_keys
-from firewall.plan.model import Box, Element, MapStage, RuleStage, Stage, Term
-from rules_dsl.expression import Ranges
+from firewall.plan.model import Box, ClassifierStage, Element, MapStage, RuleStage, Stage, Term
+from firewall.plan.shapes import shape
 
 FEWEST_ALTERNATIVES = 3
 """Fewer rule lines than this are cheaper than a map's lookup (kernel: ~45 ns a line, 50 to 150 ns a lookup)."""
@@ -34,12 +34,12 @@ class _Candidate:
     """In the order of `Key`."""
 
 
-def merge(stages: Sequence[RuleStage]) -> tuple[Stage, ...]:
+def merge(stages: Sequence[RuleStage | ClassifierStage]) -> tuple[Stage, ...]:
     """The stages in their order, runs of them merged."""
     merged: list[Stage] = []
     run: list[_Candidate] = []
     for stage in stages:
-        candidate = _candidate(stage)
+        candidate = _candidate(stage) if isinstance(stage, RuleStage) else None
         if run and (candidate is None or (candidate.keys, candidate.fixed) != (run[0].keys, run[0].fixed)):
             merged += _merged_run(run)
             run = []
@@ -51,12 +51,12 @@ def merge(stages: Sequence[RuleStage]) -> tuple[Stage, ...]:
     return tuple(merged)
 
 
-def is_boxes(stage: RuleStage) -> bool:
-    """Whether the rule ends, and asks for nothing but what can be keys and what any IPv6 packet has in one place."""
-    return stage.rule.ends and all(
+def is_boxes(terms: Iterable[Term]) -> bool:
+    """Whether the terms ask for nothing but what can be keys and what any IPv6 packet has in one place."""
+    return all(
         term.is_plain
         and all(not match.negated if match.key is Key.PROTOCOL else match.key or _is_in_ipv6_header(match) for match in term.matches)
-        for term in stage.terms
+        for term in terms
     )
 
 
@@ -67,7 +67,7 @@ def _is_in_ipv6_header(match: Match) -> bool:
 def _candidate(stage: RuleStage) -> _Candidate | None:
     if not stage.rule.ends:
         return None
-    shapes = [shape for term in stage.terms if (shape := _shape(term)) is not None]
+    shapes = [found for term in stage.terms if (found := shape(term)) is not None]
     if len(shapes) < len(stage.terms):
         return None
     keys, fixed = frozenset(shapes[0][0]), shapes[0][1]
@@ -82,27 +82,6 @@ def _candidate(stage: RuleStage) -> _Candidate | None:
             return None
         boxes += product(*(ranges[key] for key in Key if key in ranges))
     return _Candidate(stage, keys, fixed, tuple(boxes))
-
-
-def _shape(term: Term) -> tuple[dict[Key, Ranges], frozenset[Match]] | None:
-    """What the term asks of each key, and its other matches; None where it is no plain conjunction of matches."""
-    if not term.is_plain:
-        return None
-    ranges: dict[Key, Ranges] = {}
-    fixed: list[Match] = []
-    for match in term.matches:
-        if match.protocol is not None:
-            ranges[Key.PROTOCOL] = ((match.protocol, match.protocol),)
-    for match in term.matches:
-        if match.key is None or match.negated:
-            fixed.append(match)
-        elif match.key is not Key.PROTOCOL:
-            if match.key in ranges:
-                return None
-            ranges[match.key] = match.ranges
-        elif Key.PROTOCOL not in ranges:
-            ranges[Key.PROTOCOL] = match.ranges
-    return ranges, frozenset(fixed)
 
 
 def _merged_run(run: Sequence[_Candidate]) -> list[Stage]:

@@ -103,7 +103,23 @@ class MapStage:
         return any(low != high for element in self.elements for low, high in element.box)
 
 
-Stage = RuleStage | MapStage
+@dataclass(frozen=True, slots=True)
+class ClassifierStage:
+    """A run of ending rules that ask for addresses, ports and the protocol alone: one program finds the first that holds, in a search
+    tree. It finds the transport header by itself, so the stage is the same for all classes of packets of its IP version."""
+
+    members: tuple[tuple[int, Rule], ...]
+    version: int
+    elements: tuple[Element, ...]
+    """In order of precedence, with a range for each key in the order of `Key`; they may overlap (`shapes`)."""
+    reasons: tuple[str, ...]
+
+    @property
+    def phase(self) -> int:
+        return self.members[0][1].phase
+
+
+Stage = RuleStage | MapStage | ClassifierStage
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from generators.pools import PORTS, V4_ADDRESSES, V6_ADDRESSES
 from kernel_lab import GROUP, KernelLab, ipv4, ipv6, tcp, udp
 
 from firewall.match import Key, PacketClass
-from firewall.plan import Environment, MapStage, Plan, RuleStage, plan
+from firewall.plan import Environment, MapStage, Pass, Plan, RuleStage, Stage, plan
 from firewall.plan.boxes import DisjointBoxes, exact, flattened
 from firewall.render import render
 from rules_dsl.diagnostics import Source, Span
@@ -40,10 +40,10 @@ def policy(predicates: Sequence[Expression], action: Action = Action.BLOCK) -> P
 
 
 def planned(predicates: Sequence[Expression], action: Action = Action.BLOCK) -> Plan:
-    return plan(policy(predicates, action), Environment())
+    return plan(policy(predicates, action), Environment(), without=(Pass.CLASSIFY,))
 
 
-def stages(predicates: Sequence[Expression], packets: PacketClass = PacketClass.IP4) -> tuple[MapStage | RuleStage, ...]:
+def stages(predicates: Sequence[Expression], packets: PacketClass = PacketClass.IP4) -> tuple[Stage, ...]:
     return planned(predicates).stages_of(packets)
 
 
@@ -252,7 +252,7 @@ def test_maps_in_the_kernel_decide_as_the_reference_does() -> None:
                 shape, size = rng.randrange(7), rng.choice((1, 4, 20))
                 predicates += [rule_of_shape(rng, shape) for _ in range(size)]
             rules = policy(predicates, rng.choice((Action.BLOCK, Action.ALLOW)))
-            found = plan(rules, Environment())
+            found = plan(rules, Environment(), without=(Pass.CLASSIFY,))
             assert any(isinstance(stage, MapStage) for each in found.classes for stage in each.stages)
             lab.install(render(found, 1, observe=GROUP))
             for _ in range(300):
@@ -273,7 +273,7 @@ def test_many_ports_behind_odd_headers_take_few_programs(both: bool) -> None:
         other = number(f"{test.operand.field.name[:3]}.srcport", rng.choice(PORTS))  # type: ignore[union-attr]
         predicates.append(And((test, other)) if both else test)
     rules = policy(predicates)
-    generation = render(plan(rules, Environment()), 1, observe=GROUP)
+    generation = render(plan(rules, Environment(), without=(Pass.CLASSIFY,)), 1, observe=GROUP)
     assert len(generation.programs) < len(predicates) * (2 if both else 1)
     with KernelLab() as lab:
         lab.install(generation)

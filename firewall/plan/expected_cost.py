@@ -8,7 +8,7 @@ from typing import assert_never
 
 from bpf.image import ProgramImage
 from firewall.match import Match, Notation
-from firewall.plan import MapStage, RuleStage, Stage, Term
+from firewall.plan.model import ClassifierStage, MapStage, RuleStage, Stage, Term
 from rules_dsl.expression import All, Contains, Matches, Test, Wildcard, tests_of
 
 WORD = 5
@@ -19,6 +19,8 @@ WIDE = 40
 """An IPv6 address."""
 SET = 150
 """A look-up in a set of intervals or a verdict map: 100 to 200 ns up to 1,000 elements."""
+CLASSIFIER = 200
+"""A search tree's program: 130 to 250 up to 10,000 rules."""
 PROGRAM = 65
 """One `match bpf` with a load."""
 TEST = 10
@@ -72,6 +74,8 @@ def cost_of(stage: Stage) -> Cost:
             return Cost(sum(cost.native for cost in each), sum(cost.program for cost in each), max((c.per_byte for c in each), default=0.0))
         case MapStage(fixed=fixed):
             return Cost(sum(_match(match) for match in fixed) + SET)
+        case ClassifierStage():
+            return Cost(0.0, CLASSIFIER)
         case _:
             assert_never(stage)
 

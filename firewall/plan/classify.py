@@ -1,0 +1,123 @@
+"""Fourth pass: a run of ending rules that ask for addresses, ports and protocols alone goes to one search tree in eBPF, where nftables'
+maps would cost more, or take longer to load.
+
+Such a rule is boxes, in all classes of packets the same: so the rules of the run are divided by IP version alone, and the program finds
+the transport header by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from firewall.match import PacketClass
+from firewall.plan.expected_cost import CLASSIFIER, cost_of
+from firewall.plan.known import Known
+from firewall.plan.merge import is_boxes, merge
+from firewall.plan.model import Box, ClassifierStage, Element, RuleStage
+from firewall.plan.shapes import boxes_of, universal, without_transport
+from rules_dsl.policy import Hook, Policy, Rule
+
+MOST_BOXES: Final = 256
+"""A rule of more boxes than this (a large list) has a set of its own."""
+MOST_NATIVE: Final = 256
+"""Elements of verdict maps that are not worth a program: of more, how long they take to load counts for more."""
+FEWEST: Final = 4
+"""Rules that are looked at."""
+
+_CLASSES: Final = {4: (PacketClass.IP4, PacketClass.IP4_LATER), 6: (PacketClass.IP6, PacketClass.IP6_LATER)}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Rules that stand one behind the other, or with such between them as are never asked."""
+
+    members: tuple[tuple[int, Rule], ...]
+    stages: tuple[ClassifierStage, ...]
+    """One for each IP version for which one of the rules may hold."""
+    takers: dict[int, Rule]
+    """By IP version: the rule that takes every packet, if one does."""
+
+    def of(self, packets: PacketClass) -> ClassifierStage | None:
+        return next((stage for stage in self.stages if stage.version == packets.version), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    index: int
+    rule: Rule
+    known: Known
+    boxes: dict[int, tuple[Box, ...]]
+    """By IP version."""
+
+
+def runs(policy: Policy, known: Sequence[Known | None]) -> Iterator[int | Run]:
+    """The rules of which something is `known`, in order: by their indices, or in runs."""
+    pending: list[_Member] = []
+    for index, (rule, each) in enumerate(zip(policy.rules, known, strict=True)):
+        if each is None:
+            continue
+        boxes = boxes_by_version(each) if rule.ends else None
+        if pending and (boxes is None or pending[0].rule.phase != rule.phase):
+            yield from _run(policy, pending)
+            pending = []
+        if boxes is None:
+            yield index
+        else:
+            pending.append(_Member(index, rule, each, boxes))
+    yield from _run(policy, pending)
+
+
+def boxes_by_version(known: Known) -> dict[int, tuple[Box, ...]] | None:
+    """The rule as boxes of each IP version; None where it is no boxes, or not the same in all classes of packets."""
+    if known.boxes is False:
+        known.boxes = _boxes(known)
+    return known.boxes
+
+
+def _boxes(known: Known) -> dict[int, tuple[Box, ...]] | None:
+    found = {}
+    for version, (whole, later) in _CLASSES.items():
+        terms = known.terms(whole)
+        boxes = None if terms is None else boxes_of(terms, version, MOST_BOXES)
+        if terms is None or boxes is None or (version == 6 and not is_boxes(terms)):
+            return None
+        terms = known.terms(later)
+        if terms is None or frozenset(boxes_of(terms, version, MOST_BOXES) or ()) != without_transport(boxes):
+            return None
+        found[version] = boxes
+    return found
+
+
+def _run(policy: Policy, members: Sequence[_Member]) -> Iterator[int | Run]:
+    if len(members) < FEWEST or not _is_worth_it(policy, members):
+        yield from (member.index for member in members)
+        return
+    stages, takers = [], {}
+    for version, classes in _CLASSES.items():
+        elements = tuple(Element(box, member.index) for member in members for box in member.boxes[version])
+        rules = tuple((member.index, member.rule) for member in members if member.boxes[version])
+        if elements:
+            reason = f"eBPF: {len(rules)} rules in a search tree, {len(elements)} boxes of IPv{version}"
+            stages.append(ClassifierStage(rules, version, elements, (reason,)))
+        every = universal(classes[0])
+        taker = next((member.rule for member in members if every in member.boxes[version]), None)
+        if taker is not None:
+            takers[version] = taker
+    yield Run(tuple((member.index, member.rule) for member in members), tuple(stages), takers)
+
+
+def _is_worth_it(policy: Policy, members: Sequence[_Member]) -> bool:
+    if policy.hook is Hook.OUTPUT and len({member.rule.action for member in members}) > 1:
+        return False  # which of the actions it is would have to be asked behind the program, and another packet may come between
+    if sum(len(boxes) for member in members for boxes in member.boxes.values()) > MOST_NATIVE:
+        return True
+    return max(_native(members, packets) for packets in (PacketClass.IP4, PacketClass.IP6)) > CLASSIFIER
+
+
+def _native(members: Sequence[_Member], packets: PacketClass) -> float:
+    """Nanoseconds of a packet that no rule concerns, in nftables."""
+    stages = [
+        RuleStage(member.index, member.rule, split.terms, split.reasons) for member in members for split in member.known.splits(packets)
+    ]
+    return sum(cost_of(stage).native for stage in merge(stages))

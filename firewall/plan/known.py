@@ -1,0 +1,100 @@
+"""What the passes know of a rule's predicate by itself. Where a few of many rules change, nothing is found out again of the others: the
+checker gives the same object for the same text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final, Literal
+
+from bpf import refusal, too_large
+from firewall.match import PacketClass
+from firewall.plan.model import Box, Environment, Node, Term
+from firewall.plan.split import Scene, Split, UnenforceableError, split
+from rules_dsl import expression as ex
+from rules_dsl.expression import Expression, Test
+from rules_dsl.policy import Hook
+
+MOST_KNOWN: Final = 200_000
+"""Predicates that are remembered from one plan to the next."""
+_SCENES: Final = 4
+"""For which so many are."""
+
+
+@dataclass(slots=True)
+class Known:
+    """Of one predicate, at one hook of one machine."""
+
+    predicate: Expression
+    too_large: tuple[tuple[Test, str], ...]
+    """Tests that no program can hold, and why."""
+    connection: tuple[str, ...]
+    """Fields of the connection's state that it asks for."""
+    _hook: Hook
+    _environment: Environment
+    _splits: dict[tuple[PacketClass, bool], tuple[Split, ...] | UnenforceableError] = field(default_factory=dict)
+    boxes: dict[int, tuple[Box, ...]] | Literal[False] | None = False
+    """What `classify` makes of it; False: it was not asked yet."""
+
+    def splits(self, packets: PacketClass, *, once: bool = False) -> tuple[Split, ...]:
+        """Raises UnenforceableError."""
+        found = self._splits.get((packets, once))
+        if found is None:
+            try:
+                found = split(self.predicate, Scene(packets, self._hook, self._environment, refusal), once=once)
+            except UnenforceableError as error:
+                found = error
+            self._splits[packets, once] = found
+        if isinstance(found, UnenforceableError):
+            raise found
+        return found
+
+    def terms(self, packets: PacketClass) -> tuple[Term, ...] | None:
+        """Of a rule that ends; None where it is several stages, or cannot be enforced."""
+        try:
+            found = self.splits(packets)
+        except UnenforceableError:
+            return None
+        return () if not found else found[0].terms if len(found) == 1 else None
+
+
+class Memory:
+    """What is known of predicates, by the object."""
+
+    def __init__(self, hook: Hook, environment: Environment) -> None:
+        self._hook, self._environment = hook, environment
+        self._known: dict[int, Known] = {}
+
+    def of(self, predicate: Expression) -> Known:
+        found = self._known.get(id(predicate))
+        if found is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            found = Known(predicate, _too_large(predicate), _connection(predicate), self._hook, self._environment)
+            self._known[id(predicate)] = found  # which keeps the predicate, so that no other gets its id
+        return found
+
+
+def memory(hook: Hook, environment: Environment) -> Memory:
+    return _memory(hook, environment.node, tuple(sorted(environment.vlan_interfaces.items())))
+
+
+@lru_cache(_SCENES)
+def _memory(hook: Hook, node: Node, vlans: tuple[tuple[str, int], ...]) -> Memory:
+    return Memory(hook, Environment(node, dict(vlans)))
+
+
+def _too_large(predicate: Expression) -> tuple[tuple[Test, str], ...]:
+    tests = dict.fromkeys(test for test in _all_tests(predicate) if isinstance(test, ex.Matches) and refusal(test) is None)
+    return tuple((test, reason) for test in tests if (reason := too_large(test)) is not None)
+
+
+def _connection(predicate: Expression) -> tuple[str, ...]:
+    roots = (ex.root_of(ex.operand_of(test)) for test in _all_tests(predicate))
+    return tuple(sorted({root.field.name for root in roots if isinstance(root, ex.FieldValue) and root.field.name.startswith("ct.")}))
+
+
+def _all_tests(expression: Expression) -> Iterator[Test]:
+    for test in ex.tests_of(expression):
+        yield test.test if isinstance(test, ex.All) else test

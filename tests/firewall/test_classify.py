@@ -1,0 +1,201 @@
+"""Runs of header rules as search trees: which rules are in one, and that in the kernel the first match wins, counts and decides."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from kernel_lab import GROUP, KernelLab, ipv4, ipv6, tcp
+from test_merge import SPAN, address, number, random_header_packet, rule_of_shape
+
+from firewall import nft
+from firewall.kernel import Kernel
+from firewall.plan import ClassifierStage, Environment, PacketClass, Pass, Plan, plan
+from firewall.render import render
+from rules_dsl.expression import And, Expression, IsTrue, Not, Or
+from rules_dsl.fields import FIELDS
+from rules_dsl.packet import Packet, Place
+from rules_dsl.policy import Action, Hook, Mode, Policy, Protect, Rule
+from rules_dsl.reference import matched
+
+ENDING = (Action.ALLOW, Action.BLOCK, Action.REJECT)
+PASSED = "passed"
+ARRIVING = Protect(interfaces=("mantlet0",))
+"""Not what the kernel says to itself."""
+
+
+def policy(predicates: Sequence[Expression], actions: Sequence[Action] = (Action.BLOCK,), **settings: object) -> Policy:
+    rules = [Rule(f"rule {place}", actions[place % len(actions)], Mode.ENABLED, each, SPAN, "") for place, each in enumerate(predicates)]
+    return Policy("acme", tuple(rules), **settings)  # type: ignore[arg-type]
+
+
+def mixed(count: int) -> list[Expression]:
+    """Rules that no few maps hold."""
+    kinds: list[Expression] = []
+    for place in range(count):
+        low = 0x0A000000 + place * 256
+        kinds.append(And((address("ip.src", low, low + 255), number("tcp.dstport", place))))
+        kinds.append(address("ip.dst", low))
+        kinds.append(number("ip.proto", place % 256))
+    return kinds[:count]
+
+
+def kinds(found: Plan, packets: PacketClass = PacketClass.IP4) -> list[str]:
+    return [type(stage).__name__ for stage in found.stages_of(packets)]
+
+
+# -- what is in a tree
+
+
+def test_rules_of_many_shapes_are_one_tree_for_all_classes() -> None:
+    found = plan(policy(mixed(40)), Environment())
+    for packets in PacketClass:
+        (stage,) = found.stages_of(packets)
+        assert isinstance(stage, ClassifierStage)
+        assert stage.version == packets.version
+    assert found.stages_of(PacketClass.IP4) == found.stages_of(PacketClass.IP4_LATER)
+    assert len(found.stages_of(PacketClass.IP4)[0].members) == 40  # type: ignore[union-attr]
+    assert "ip4.later" not in render(found, 1).nft, "the program itself finds out whether there is a transport header"
+
+
+def test_few_rules_stay_native() -> None:
+    assert "ClassifierStage" not in kinds(plan(policy(mixed(3)), Environment()))
+    assert "ClassifierStage" not in kinds(plan(policy([number("tcp.dstport", port) for port in range(100)]), Environment()))
+
+
+def test_many_rules_of_one_shape_are_a_tree_since_a_map_takes_longer_to_load() -> None:
+    assert kinds(plan(policy([number("tcp.dstport", port) for port in range(1000)]), Environment())) == ["ClassifierStage"]
+
+
+def test_it_can_be_left_out() -> None:
+    assert "ClassifierStage" not in kinds(plan(policy(mixed(40)), Environment(), without=(Pass.CLASSIFY,)))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        IsTrue(FIELDS["tcp.flags.syn"]),
+        number("ip.ttl", 5),
+        Not(number("tcp.dstport", 5)),
+        Not(number("udp.srcport", 5, 9)),
+        Or((number("ip.ttl", 1), number("ip.proto", 6))),
+        IsTrue(FIELDS["ip.frag"]),
+    ],
+)
+def test_what_asks_for_more_parts_a_run(other: Expression) -> None:
+    rules = mixed(60)
+    found = plan(policy([*rules[:30], other, *rules[30:]]), Environment())
+    assert [len(stage.members) for stage in found.stages_of(PacketClass.IP4) if isinstance(stage, ClassifierStage)] == [30, 30]
+
+
+def test_a_rule_that_does_not_end_parts_a_run() -> None:
+    rules = policy(mixed(60), [Action.BLOCK] * 30 + [Action.LOG] + [Action.BLOCK] * 29)
+    assert kinds(plan(rules, Environment())).count("ClassifierStage") == 2
+
+
+def test_what_stands_behind_a_rule_for_every_packet_is_never_reached() -> None:
+    every = Or((address("ip.src", 0, (1 << 32) - 1), address("ip.src", 1 << 32, (1 << 128) - 1)))
+    found = plan(policy([*mixed(40), every, IsTrue(FIELDS["tcp.flags.syn"])]), Environment())
+    assert kinds(found) == ["ClassifierStage"]
+
+
+def test_several_verdicts_are_asked_only_where_nothing_comes_between() -> None:
+    output = {"hook": Hook.OUTPUT}
+    assert "ClassifierStage" not in kinds(plan(policy(mixed(40), ENDING, **output), Environment()))
+    assert kinds(plan(policy(mixed(40), **output), Environment())) == ["ClassifierStage"]
+
+
+# -- in the kernel
+
+
+def drawn(rng: random.Random, count: int) -> list[Expression]:
+    return [rule_of_shape(rng, rng.randrange(6)) for _ in range(count)]
+
+
+@pytest.mark.kernel
+def test_the_rule_that_the_kernel_finds_is_the_references() -> None:
+    rng = random.Random(11)
+    with KernelLab() as lab:
+        for count in (30, 60, 120, 400):
+            rules = policy(drawn(rng, count), ENDING)
+            found = plan(rules, Environment())
+            assert kinds(found) == kinds(found, PacketClass.IP6) == ["ClassifierStage"]
+            lab.install(render(found, 1, observe=GROUP))
+            for _ in range(300):
+                data = random_header_packet(rng)
+                names = [rules.rules[int(prefix)].name for prefix in lab.send(data) if prefix != "default"]
+                assert names == [rule.name for rule in matched(rules, Packet(data, Place("mantlet0")))], data.hex()
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("default", ENDING)
+@pytest.mark.parametrize("actions", [(Action.BLOCK,), (Action.ALLOW, Action.BLOCK), ENDING])
+def test_each_packet_is_counted_once_and_gets_its_rules_verdict(default: Action, actions: Sequence[Action]) -> None:
+    rng = random.Random(f"{default} {actions}")
+    phased = [
+        Rule(rule.name, rule.action, rule.mode, rule.predicate, rule.span, "", phase=int(place >= 40))
+        for place, rule in enumerate(policy(drawn(rng, 90), actions).rules)
+    ]
+    with KernelLab() as lab:
+        several = [Policy("acme", tuple(phased), protect=ARRIVING)] if default is Action.ALLOW else []
+        for rules in (policy(drawn(rng, 80), actions, default=default, protect=ARRIVING), *several):
+            lab.install(render(plan(rules, Environment()), 1))
+            lab._namespace.call(nft.run, f'add rule inet lab after log prefix "{PASSED}" group {GROUP}')
+            expected: Counter[str] = Counter()
+            for _ in range(250):
+                data = random_header_packet(rng)
+                met = matched(rules, Packet(data, Place("mantlet0")))
+                for rule in met:
+                    expected[rule.name] += 1
+                    expected[f"{rule.name}, bytes"] += len(data)
+                last = next((rule for rule in reversed(met) if not rules.goes_on(rule)), None)
+                verdict = default if last is None else last.action
+                assert (lab.send(data) == [PASSED]) is (verdict is Action.ALLOW), data.hex()
+            assert counted(lab) == expected
+
+
+def counted(lab: KernelLab) -> Counter[str]:
+    def read() -> Counter[str]:
+        with Kernel() as kernel:
+            found = kernel.counters("acme")
+        packets = Counter({counter.comment: counter.packets for counter in found})
+        return packets + Counter({f"{counter.comment}, bytes": counter.bytes for counter in found})
+
+    return lab._namespace.call(read)
+
+
+@pytest.mark.kernel
+def test_counts_go_on_over_changes_between_trees_and_maps() -> None:
+    """The rules that stay keep their counts, whoever counts them."""
+    few, many = mixed(3), mixed(50)
+    with KernelLab() as lab:
+        packet = ipv4(tcp(5, 1), 6, src=0x09000001, dst=0x0A000000)
+        other = ipv6(tcp(5, 1), 6)
+
+        def install(count: int, revision: int) -> None:
+            rules = policy((few if count == 3 else many)[:count])
+            with Kernel() as kernel:
+                kernel.install(render(plan(rules, Environment()), revision))
+
+        lab.install(render(plan(policy(few), Environment()), 1))
+        expected = 0
+        for revision, count in enumerate((50, 49, 3, 50, 3, 3, 50), 2):
+            for _ in range(revision):
+                lab.send(packet)
+                lab.send(other)
+            expected += revision
+            lab._namespace.call(install, count, revision)
+            assert counted(lab)["rule 1"] == expected
+        lab._namespace.call(install, 49, 3)  # a number that was there before, as a rollback has it
+        lab.send(packet)
+        assert counted(lab)["rule 1"] == expected + 1
+        lab._namespace.call(remove_and_look)
+
+
+def remove_and_look() -> None:
+    with Kernel() as kernel:
+        kernel.remove("acme")
+        assert kernel.counters() == ()
+        assert not kernel._pins.root.exists()
