@@ -84,13 +84,14 @@ sdk: setup  ## the API spoken by Cloudflare's own SDK, at a node whose rules mee
 	$(PYTEST) tests/api/test_sdk.py tests/api/test_replay_api.py tests/api/test_howto.py tests/api/test_demo.py
 
 isolation: setup  ## who may do what: each route with no token, another tenant's, and each scope; no rule reaches another's packets
-	$(PYTEST) tests/api/test_access.py tests/api/test_sdk.py -k "access or another or account or tenant"
+	$(PYTEST) tests/api/test_access.py tests/api/test_sdk.py tests/api/test_reads.py -k "access or another or account or tenant or nobody or revoked"
 
 storm: setup  ## fifty clients write the same ruleset at one node and at two; kill -9 of either process a hundred times meanwhile
 	$(PYTEST) -s tests/api/test_concurrent.py tests/api/test_kill_storm.py
 
-fleet: setup  ## nodes on one store, SQLite or an etcd that loses its leaders, and what writers that were killed leave
+fleet: setup  ## nodes on one store: an etcd of three that loses servers, nodes killed and halted; what writers that were killed leave
 	$(PYTEST) -n $(WORKERS) tests/api/test_node.py tests/api/store
+	$(PYTEST) -s tests/api/test_fleet.py
 
 schema: setup  ## the API answers as its OpenAPI document says: 20,000 requests of schemathesis (MANTLET_REQUESTS=N)
 	$(PYTEST) -s tests/api/test_schema.py

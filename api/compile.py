@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, get_args
 
 from api import lists
@@ -15,6 +15,8 @@ from api.errors import ApiError, Code, Problem, expression_problems
 from api.policy_text import Condition, PolicyText, RuleText
 from api.rulesets import entry_point, executed
 from rules_dsl import Diagnostic, DiagnosticError, Limits, ListValue, parse_expression
+from rules_dsl.checker_geo import GEO_FIELDS
+from rules_dsl.geo import Geo
 from rules_dsl.policy import Action, Mode
 
 PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
@@ -118,10 +120,22 @@ def cost(text: PolicyText) -> int:
     return sum(len(condition.expression) for rule in text.rules for condition in rule.conditions)
 
 
+def asks_geo(text: PolicyText) -> bool:
+    """Whether what it means depends on geo files. (That a string has such a name in it counts too.)"""
+    return any(name in condition.expression for rule in text.rules for condition in rule.conditions for name in GEO_FIELDS)
+
+
 # -- what is wrong with it ---------------------------------------------------------------------------------------------
 
 
-def refuse_wrong(change: Change, before: Documents) -> None:
+class Checker:
+    """Says what is wrong with expressions, and remembers it."""
+
+    def __init__(self, geo: Geo | None = None) -> None:
+        self.diagnostics: Final = lru_cache(100_000)(partial(_diagnostics, geo))
+
+
+def refuse_wrong(change: Change, before: Documents, checker: Checker) -> None:
     """Refuses a change that leaves a rule of a changed ruleset wrong, executed or not. Raises ApiError with every error of every rule."""
     documents = change.documents
     known = frozenset(each.name for each in documents.lists.values())
@@ -130,7 +144,9 @@ def refuse_wrong(change: Change, before: Documents) -> None:
         if before.rulesets.get(ruleset.id) is ruleset:
             continue
         for rule in ruleset.rules:
-            found = _diagnostics(rule.expression, lists.names_in(rule.expression) & known, documents.tenant.quotas.expression_characters)
+            found = checker.diagnostics(
+                rule.expression, lists.names_in(rule.expression) & known, documents.tenant.quotas.expression_characters
+            )
             if found:
                 pointer = change.pointers.get(rule.id)
                 problems += expression_problems(found, f"/rules/{rule.id}" if pointer is None else f"{pointer}/expression")
@@ -146,11 +162,11 @@ def refuse_complex(documents: Documents, text: PolicyText) -> None:
         raise ApiError(400, Problem(Code.QUOTA, message))
 
 
-@lru_cache(100_000)
-def _diagnostics(expression: str, known: frozenset[str], characters: int) -> tuple[Diagnostic, ...]:
+def _diagnostics(geo: Geo | None, expression: str, known: frozenset[str], characters: int) -> tuple[Diagnostic, ...]:
     """What is wrong with an expression that may name these lists."""
+    limits = Limits(expression_characters=characters)
     try:
-        parse_expression(expression, lists=dict.fromkeys(known, _NO_ADDRESSES), limits=Limits(expression_characters=characters))
+        parse_expression(expression, lists=dict.fromkeys(known, _NO_ADDRESSES), limits=limits, geo=geo)
     except DiagnosticError as error:
         return error.diagnostics
     return ()

@@ -20,6 +20,7 @@ from firewall.replay import Record
 from firewall.replay import replay as replay_frames
 from firewall.replay.record import Fate
 from rules_dsl import DiagnosticError
+from rules_dsl.geo import Geo
 
 Engine = Literal["kernel", "reference", "both"]
 
@@ -27,16 +28,16 @@ REFERENCE_FRAMES: Final = 50_000
 """Frames that the reference judges at a time: it is plain Python, in the process that listens."""
 
 
-def judged(enforcer: EnforcerClient, text: PolicyText, capture: Path, engine: Engine) -> list[dict[str, Any]]:
+def judged(enforcer: EnforcerClient, text: PolicyText, capture: Path, engine: Engine, geo: Geo | None) -> list[dict[str, Any]]:
     """A record for each frame, as `mantlet replay --format json` prints them. Raises ApiError, EnforcerUnavailable, Refused."""
     if engine == "reference":
-        return [_record(record) for record in _by_reference(text, capture)]
+        return [_record(record) for record in _by_reference(text, capture, geo)]
     return enforcer.replay(text, capture.read_bytes(), engine)
 
 
-def _by_reference(text: PolicyText, capture: Path) -> Iterator[Record]:
+def _by_reference(text: PolicyText, capture: Path, geo: Geo | None) -> Iterator[Record]:
     try:
-        for _, record, _ in replay_frames(policy_of(text), capture, "reference"):
+        for _, record, _ in replay_frames(policy_of(text, geo=geo), capture, "reference"):
             if record.frame > REFERENCE_FRAMES:
                 raise bad_request(f"the reference engine takes {REFERENCE_FRAMES:,} frames at a time; take the kernel engine", pointer="")
             yield record

@@ -15,8 +15,8 @@ from typing import Any, Final, Protocol, Self
 
 from api.access.audit import put_record
 from api.changes import Change, Documents
+from api.compile import Checker, asks_geo, refuse_complex, refuse_wrong
 from api.compile import policy_text as text_of
-from api.compile import refuse_complex, refuse_wrong
 from api.documents import (
     OPERATOR,
     AuditRecord,
@@ -49,6 +49,7 @@ from api.snapshots import Snapshot, Snapshots, executes
 from api.store.model import MAX_CHANGES, Check, CompactedError, ConflictError, Delete, Put, Store, StoreError, TooLargeError
 from api.store.model import Change as StoreChange
 from rules_dsl.diagnostics import Diagnostic, Source, Span
+from rules_dsl.geo import Geo
 
 LOG = logging.getLogger("mantlet.node")
 
@@ -109,10 +110,22 @@ Operate = Callable[[Documents], Change]
 class Node:
     """The one place through which tenants' rules change. A context manager: entered, the stored rules are in force."""
 
-    def __init__(self, store: Store, enforcer: Enforcer, name: str, *, drift_seconds: float = 30.0, keep_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        enforcer: Enforcer,
+        name: str,
+        *,
+        geo: Geo | None = None,
+        drift_seconds: float = 30.0,
+        keep_seconds: float = 1.0,
+    ) -> None:
         self.store = store
         self.enforcer = enforcer
         self.name = name
+        self.geo = geo
+        """As the enforcer has it."""
+        self._checker = Checker(geo)
         self.events = Events()
         self.since = now()
         self._snapshots = Snapshots(store)
@@ -136,7 +149,7 @@ class Node:
 
     def start(self) -> None:
         """Enforces what is stored, and follows it from there on. Raises StoreError, EnforcerUnavailable."""
-        self._revision = self._restore()
+        self._revision = self._restore(starting=True)
         self._announce()
         for work in (self._follow, self._keep):
             thread = threading.Thread(target=work, name=f"mantlet-node-{work.__name__.strip('_')}", daemon=True)
@@ -211,7 +224,7 @@ class Node:
 
     def _write(self, before: Snapshot, operate: Operate, author: Author, dry_run: bool) -> Change:
         change = operate(before.documents)
-        refuse_wrong(change, before.documents)
+        refuse_wrong(change, before.documents, self._checker)
         tenant = before.documents.tenant.id
         after = self._after(before, change)
         affected = self._executing(after) if tenant == OPERATOR else ()
@@ -377,31 +390,36 @@ class Node:
         """All that the store has."""
         return tuple(entry.key.removeprefix("tenants/") for entry in self.store.list("tenants/").entries)
 
-    def _restore(self) -> int:
-        """Makes the kernel what the store says, whatever it is; the store's revision that it then has at least."""
+    def _restore(self, *, starting: bool = False) -> int:
+        """Makes the kernel what the store says, whatever it is; the store's revision that it then has at least. When it starts, rules that
+        ask geo files are enforced in any case: the files may be others."""
         with self._writing:
             listing = self.store.list("tenants/")
             tenants = {entry.key.removeprefix("tenants/") for entry in listing.entries}
             names = {kernel_name(tenant) for tenant in tenants}
             standing = {each.tenant: each.revision for each in self.enforcer.status()}
             drifted = set(self.enforcer.drift())
+            as_stored = {name: revision for name, revision in standing.items() if name not in drifted}
             for name, revision in standing.items():
                 if name not in names and revision is not None:
                     self.enforcer.remove(name)
                     self.events.record(name, "removed")
             self._enforced = {tenant: snapshot for tenant, snapshot in self._enforced.items() if tenant in tenants}
             for again in (False, True):  # what one tenant gave up may be another's now
-                self._enforce_stored(self._missed if again else tenants, {key: of for key, of in standing.items() if key not in drifted})
+                self._enforce_stored(self._missed if again else tenants, as_stored, anew=asks_geo if starting else None)
             return listing.revision
 
-    def _enforce_stored(self, tenants: Collection[str], standing: Mapping[str, int | None]) -> None:
-        """Enforces what is stored of tenants, unless the kernel has it: `standing` has the numbers of what that has, by its names."""
+    def _enforce_stored(
+        self, tenants: Collection[str], standing: Mapping[str, int | None], *, anew: Callable[[PolicyText], bool] | None = None
+    ) -> None:
+        """Enforces what is stored of tenants, unless the kernel has it: `standing` has the numbers of what that has, by its names. What is
+        to be `anew` is enforced nevertheless."""
         wanted: dict[str, Snapshot] = {}
         for tenant in sorted(tenants):
             snapshot = self._snapshots.read(tenant)
             if snapshot is None:
                 self._remove(tenant)
-            elif standing.get(snapshot.text.tenant) == snapshot.version.number:
+            elif standing.get(snapshot.text.tenant) == snapshot.version.number and not (anew and anew(snapshot.text)):
                 self._holds(snapshot)
             else:
                 wanted[snapshot.text.tenant] = snapshot

@@ -293,7 +293,7 @@ def run_api(serving: Serving, listening: socket.socket, ready: Ready = notify_re
     with (
         open_store(serving.store) as store,
         EnforcerClient(serving.enforcer, patience=STARTING_SECONDS) as enforcer,
-        Node(store, enforcer, serving.node) as node,
+        Node(store, enforcer, serving.node, geo=serving.geo) as node,
     ):
         config = uvicorn.Config(
             create_app(node, serving.settings),

@@ -1,8 +1,9 @@
 """What a client asks of the enforcer and what it answers: frozen dataclasses, their JSON, and the frames that carry it.
 
 A frame is a length of 4 bytes in network order and as many bytes of JSON: an array of the class's name and an object with a member for
-each of its fields, of which those that have a default may be left out. Bytes are in base64 (of RFC 4648's URL-safe alphabet). A request's answer comes on the same connection before the next request is read;
-`Capture` is answered by any number of `Packets` and one `Captured`, and a client ends it early by closing the connection."""
+each of its fields, of which those that have a default may be left out. Bytes are in base64 (of RFC 4648's URL-safe alphabet). A request's
+answer comes on the same connection before the next request is read; `Capture` is answered by any number of `Packets` and one `Captured`,
+and a client ends it early by closing the connection."""
 
 from __future__ import annotations
 

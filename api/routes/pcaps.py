@@ -135,7 +135,7 @@ def _wanted(body: PcapBody, node: Node) -> Wanted:
     ports = [None if port is None else int(port) for port in (chosen.source_port, chosen.destination_port, chosen.protocol)]
     expression = body.expression or expression_of(chosen.source_address, ports[0], chosen.destination_address, ports[1], ports[2])
     try:
-        parse_expression(expression)
+        parse_expression(expression, geo=node.geo)
     except DiagnosticError as error:
         raise ApiError(400, *expression_problems(error.diagnostics, "/expression")) from error
     packets, size = int(body.packet_limit or PACKETS), int(body.byte_limit or BYTES)

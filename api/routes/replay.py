@@ -23,6 +23,7 @@ from api.enforcer.client import EnforcerClient, Refused
 from api.envelope import Envelope, answer, documented
 from api.errors import ApiError, Code, Problem, bad_request
 from api.judging import Engine
+from api.node import Node
 from api.policy_text import PolicyText
 from api.routes.dependencies import TheEnforcer, TheNode
 
@@ -80,7 +81,7 @@ async def replay(
     wanted = format or _format_of(accept)
     text = await run_in_threadpool(lambda: policy_text(node.documents(caller.account)))
     async with _received(request) as capture:
-        records = await run_in_threadpool(_judged, enforcer, text, capture, engine)
+        records = await run_in_threadpool(_judged, node, enforcer, text, capture, engine)
         if wanted == "pcapng":
             content = await run_in_threadpool(judging.commented, capture, records)
             return Response(content, media_type=PCAPNG, headers={"Content-Disposition": 'attachment; filename="judged.pcapng"'})
@@ -119,9 +120,9 @@ async def _received(request: Request) -> AsyncIterator[Path]:
         yield Path(file.name)
 
 
-def _judged(enforcer: EnforcerClient, text: PolicyText, capture: Path, engine: Engine) -> list[dict[str, Any]]:
+def _judged(node: Node, enforcer: EnforcerClient, text: PolicyText, capture: Path, engine: Engine) -> list[dict[str, Any]]:
     try:
-        return judging.judged(enforcer, text, capture, engine)
+        return judging.judged(enforcer, text, capture, engine, node.geo)
     except Refused as error:
         raise bad_request(str(error)) from error
 
@@ -166,7 +167,7 @@ def judge_packets(
                 continue
             capture = Path(folder) / f"{link}.pcap"
             judging.write_packets(capture, [packets[place] for place in places], link_type)
-            found |= dict(zip(places, _judged(enforcer, text, capture, engine), strict=True))
+            found |= dict(zip(places, _judged(node, enforcer, text, capture, engine), strict=True))
     answers = []
     for place, packet in enumerate(body.packets):
         record = judging.shown(found[place]) | {"frame": place + 1, "expected": packet.expected}

@@ -11,7 +11,7 @@ from api_account import execute, operator, refused, rule, ruleset, tenant
 from api import lists, rulesets
 from api.bodies import ItemBody, ListBody
 from api.changes import Documents
-from api.compile import cost, policy_text, refuse_complex, refuse_wrong
+from api.compile import Checker, cost, policy_text, refuse_complex, refuse_wrong
 from api.documents import Ruleset, kernel_name
 from api.policy_text import PolicyText, policy_of
 from rules_dsl.policy import Mode
@@ -136,13 +136,13 @@ def test_managed_rules_name_the_operators_lists_and_tenants_do_not() -> None:
     made = lists.create(operator(), ListBody(name="managed.bots", kind="ip"))
     offering = lists.add_items(made.documents, made.object, [ItemBody(ip="10.0.0.1")]).documents
     managed = rulesets.create(offering, ruleset("magic_transit_managed", rule("ip.src in $managed.bots"), kind="managed"))
-    refuse_wrong(managed, offering)
+    refuse_wrong(managed, offering, Checker())
     before = replace(tenant(), offered=managed.documents)
     change = rulesets.create(before, ruleset("magic_transit_managed", execute(managed.object)))
-    refuse_wrong(change, before)
+    refuse_wrong(change, before, Checker())
     assert policy_text(change.documents).lists == {"managed.bots": ("10.0.0.1",)}
     own = rulesets.create(before, ruleset("magic_transit", rule("ip.src in $managed.bots")))
-    assert "managed.bots" in refused(lambda: refuse_wrong(own, before))[2]
+    assert "managed.bots" in refused(lambda: refuse_wrong(own, before, Checker()))[2]
 
 
 def test_every_wrong_rule_is_told_with_its_place() -> None:
@@ -150,7 +150,7 @@ def test_every_wrong_rule_is_told_with_its_place() -> None:
     bodies = (rule(A), rule("udp.dstprot == 1"), rule("ip.src in $nothing"), rule(" or ".join([A] * 20)))
     change = rulesets.create(before, ruleset("magic_transit", *bodies, kind="custom"))
     with pytest.raises(Exception, match=r"udp\.dstprot") as error:
-        refuse_wrong(change, before)
+        refuse_wrong(change, before, Checker())
     problems = error.value.problems  # type: ignore[attr-defined]
     assert [each.pointer for each in problems] == ["/rules/1/expression", "/rules/2/expression", "/rules/3/expression"]
     first = problems[0].as_json()
