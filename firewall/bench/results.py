@@ -34,6 +34,8 @@ class Machine:
     processor: str
     tools: tuple[str, ...]
     """With their versions."""
+    load: float | None = None
+    """Processes that wanted a processor when the run began (getloadavg(3), the last minute); None where it was not noted."""
 
     @classmethod
     def here(cls) -> Machine:
@@ -41,7 +43,7 @@ class Machine:
         model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
         tools = (_version(command) for command in (("nft", "--version"), ("iptables-nft", "--version"), ("ipset", "--version")))
         name = model[1] if model else os.uname().machine
-        return cls(release[0] if release else "?", os.cpu_count() or 1, name, tuple(filter(None, tools)))
+        return cls(release[0] if release else "?", os.cpu_count() or 1, name, tuple(filter(None, tools)), round(os.getloadavg()[0], 1))
 
 
 def _version(command: tuple[str, ...]) -> str:
@@ -189,11 +191,13 @@ def _page(results: Results) -> Iterator[str]:
     yield ""
     yield "One run of `mantlet bench --classbench` on a machine of"
     yield f"{machine.processors} processors ({machine.processor}), Linux {machine.linux}, {tools}."
+    if machine.load is not None:
+        yield f"When it began, {machine.load:.1f} processes of other work wanted a processor (the last minute's mean)."
     yield "All figures are of this run; absolute times belong to the machine, ratios less so."
     yield ""
     yield "* **Cost a packet**: nanoseconds of CPU time that the rules add to a packet of 64 bytes, above an empty rule set: the median of"
     yield f"  {results.rounds} rounds, with half the distance from the lowest to the highest, and the ratio to Mantlet. Contenders"
-    yield "  take turns. Differences below 200 ns mean little."
+    yield "  take turns. Differences below 200 ns mean little; the spread shows how busy the machine was with other work."
     yield "* **Rules**: ClassBench's filters (addresses, ports, protocol) with random verdicts; the first match decides, and"
     yield f"  {DROPPED:.0%} of the rules drop. A smaller set is a random part of a larger one, in order. `one-shape` has a source /24, a"
     yield "  destination and a TCP port in every rule: the one set here for which a map made by hand means the same."

@@ -29,7 +29,7 @@ def register(commands: Commands) -> None:
         "clang and bpftool are installed; and frames a second of the replay engines. Takes some minutes.\n"
         "With --classbench instead: ClassBench's rule sets and lists of prefixes, as Mantlet, nft (one rule a line, by protocol,\n"
         "optimised by itself, a decision tree, a map), iptables and ipset have them, as far as they are installed: cost a packet by\n"
-        "several traces, all verdicts compared, time to load and to change one rule, memory. Takes half an hour.",
+        "several traces, all verdicts compared, time to load and to change one rule, memory. Takes an hour.",
         "sudo mantlet bench",
         "sudo mantlet bench --rules 10,10000 --rounds 3 --format json",
         "sudo mantlet bench --classbench --sets acl1,prefixes --rules 10,10000",
