@@ -1,13 +1,14 @@
 """Rules on header fields in eBPF: the first of many boxes that contains a packet, at a price that hardly grows with their number.
 
 `build` makes a tree of entries; `compile_classifier` the program that walks it in a map, which nftables matches like any other;
-`LiveTree` writes the tree there."""
+`LiveTree` writes the tree there, and `change` makes the few nodes that differ where a few entries do."""
 
 from __future__ import annotations
 
 from bpf.classifier.arena import FullError
 from bpf.classifier.asking import digit_found, found_among, outcome_is
 from bpf.classifier.build import Classifier, Statistics, build
+from bpf.classifier.change import Change, change, reclaim
 from bpf.classifier.entries import NOT_COUNTED, Entry
 from bpf.classifier.keys import Family, KeyField, five_tuple
 from bpf.classifier.live import LiveTree, units_for
@@ -17,6 +18,7 @@ from bpf.classifier.program import compile_classifier, counters_spec, record_spe
 __all__ = [
     "NOT_COUNTED",
     "Answer",
+    "Change",
     "Classifier",
     "Entry",
     "Family",
@@ -25,12 +27,14 @@ __all__ = [
     "LiveTree",
     "Statistics",
     "build",
+    "change",
     "compile_classifier",
     "counters_spec",
     "digit_found",
     "five_tuple",
     "found_among",
     "outcome_is",
+    "reclaim",
     "record_spec",
     "tree_spec",
     "units_for",

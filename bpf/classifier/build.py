@@ -48,6 +48,9 @@ class Classifier:
     root: int
     """The unit of the root node."""
     statistics: Statistics
+    entries: tuple[Entry, ...] = field(repr=False)
+    spans: Numbers = field(repr=False)
+    """[entry]: the first of its boxes; and one more, their number."""
 
     @property
     def image(self) -> Words:
@@ -69,7 +72,7 @@ class Classifier:
 
 def build(family: Family, keys: Sequence[KeyField], entries: Sequence[Entry], *, tuning: Tuning = DEFAULT) -> Classifier:
     """The classifier of the entries, the first of which that contains a packet wins."""
-    boxes = boxes_of(keys, entries)
+    boxes, spans = boxes_of(keys, entries)
     arena = Arena.empty()
     order = (np.arange(boxes.count) + 1) * (MOST_ORDER // (boxes.count + 1))
     units = record_units(boxes.word_count)
@@ -81,7 +84,7 @@ def build(family: Family, keys: Sequence[KeyField], entries: Sequence[Entry], *,
     builder = Builder(boxes, record, order, arena, tuning)
     builder.build(whole(keys, root, np.arange(boxes.count)))
     statistics = Statistics(boxes.count, builder.nodes, builder.levels, builder.entries, arena.end)
-    return Classifier(family, tuple(keys), boxes, order, record, arena, root, statistics)
+    return Classifier(family, tuple(keys), boxes, order, record, arena, root, statistics, tuple(entries), spans)
 
 
 def whole(keys: Sequence[KeyField], root: int, boxes: Numbers) -> Level:

@@ -54,24 +54,28 @@ class Boxes:
         return int(self.low.shape[0])
 
 
-def boxes_of(keys: Sequence[KeyField], entries: Sequence[Entry]) -> Boxes:
-    """An entry whose range of a long key is no prefix becomes several boxes of words."""
+def boxes_of(keys: Sequence[KeyField], entries: Sequence[Entry]) -> tuple[Boxes, Numbers]:
+    """The boxes, and the first of each entry (and behind the last, their number). An entry whose range of a long key is no prefix becomes
+    several boxes of words."""
     wide = any(key.words > 1 for key in keys)
     rows: list[tuple[Range, ...]] = []
     facts: list[tuple[int, int, int]] = []
+    spans = [0]
     for entry in entries:
         fact = (entry.number, entry.slot, entry.outcome)
         for box in _word_boxes(keys, entry.box) if wide else (entry.box,):
             rows.append(box)
             facts.append(fact)
+        spans.append(len(rows))
     words = sum(key.words for key in keys)
     bounds = np.array(rows, dtype=np.int64).reshape(len(rows), words, 2)
     told = np.array(facts, dtype=np.int64).reshape(len(rows), 3)
-    return Boxes(
+    boxes = Boxes(
         np.ascontiguousarray(bounds[:, :, 0].T),
         np.ascontiguousarray(bounds[:, :, 1].T),
         *(np.ascontiguousarray(told[:, column]) for column in range(3)),
     )
+    return boxes, np.array(spans, dtype=np.int64)
 
 
 def _word_boxes(keys: Sequence[KeyField], box: tuple[Range, ...]) -> Iterator[tuple[Range, ...]]:

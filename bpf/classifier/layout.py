@@ -8,6 +8,8 @@ Then, anywhere:
   - CUT: child number min(((word - base) * 2 mod 2**64) >> shift, limit) of the block at `first`. Words are base, first, limit.
     So a shift of 33 and a limit of 1 tell numbers from `base` on (child 0) from those below (child 1).
   - BOTH: two parts of the rules, the nodes at `first`, to be looked at both; the words are the lowest order in the second, and `first`.
+    Of the place's word one part, whose number is the shift, has the rules that span the node's region. With a shift of OVERLAY the second
+    part is a leaf of rules that came later.
   - LEAF: the words are the units of up to 3 records, 0 where there are fewer.
   - LEAF_AND_MORE: the words are the units of 2 records, and of a node that goes on.
 * a record, a rule's box: order, number, slot and outcome, 4 bytes each, then for each word its lowest number and how many are above it.
@@ -33,10 +35,14 @@ HEADER_UNITS: Final = CELLS * CELL // UNIT
 
 CUT, BOTH, LEAF, LEAF_AND_MORE = 0, 1, 2, 3
 """Kinds of nodes."""
+OVERLAY: Final = 2
+"""Of a BOTH: its second part is for rules that were added."""
 MOST_IN_LEAF: Final = 3
 """Records; of a leaf that goes on one fewer."""
 MOST_PENDING: Final = 8
 """Second parts that a packet has still to look at, at any time."""
+BUILT_PENDING: Final = 5
+"""Of them, those of a tree as it is built; the others are for overlays."""
 SPLIT_SHIFT: Final = 33
 """Of a CUT at a threshold."""
 

@@ -5,6 +5,7 @@ not is free for others once no packet can be in the old tree any more: a grace p
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from bpf.classifier.arena import FullError
 from bpf.classifier.build import Classifier
+from bpf.classifier.change import Change
 from bpf.classifier.entries import Words
 from bpf.classifier.layout import HEADER_UNITS, UNIT, UNIT_WORDS
 from bpf.classifier.program import SLACK
@@ -42,13 +44,22 @@ class LiveTree:
         """The unit of the tree at the cell; 0 for none."""
         return int(self._cells[cell])
 
-    def put(self, classifier: Classifier, cell: int = 0) -> None:
-        """The whole tree, into a map that has no other. Raises FullError."""
+    def put(self, classifier: Classifier, cell: int = 0) -> Classifier:
+        """The whole tree, into a map that has no other; the classifier with an arena as large as the map, to be changed. Raises
+        FullError."""
         image = classifier.image
         if len(image) > self.units:
             raise FullError(f"the tree has {len(image)} units, and the map {self.units}")
         self.image[HEADER_UNITS : len(image)] = image[HEADER_UNITS:]
         self.switch(classifier.root, cell)
+        return replace(classifier, arena=classifier.arena.within(self.units))
+
+    def apply(self, change: Change, cell: int = 0) -> None:
+        """Write what is new, and switch to it."""
+        image = change.classifier.arena.image
+        for offset, size in change.written:
+            self.image[offset : offset + size] = image[offset : offset + size]
+        self.switch(change.classifier.root, cell)
 
     def switch(self, root: int, cell: int = 0) -> None:
         """From now on packets are looked up in that tree."""

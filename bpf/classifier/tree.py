@@ -19,12 +19,12 @@ from bpf.classifier.arena import Arena
 from bpf.classifier.entries import Boxes, Numbers, Words
 from bpf.classifier.layout import (
     BOTH,
+    BUILT_PENDING,
     CUT,
     KEY,
     LEAF,
     LEAF_AND_MORE,
     MOST_IN_LEAF,
-    MOST_PENDING,
     SPLIT_SHIFT,
     UNIT_WORDS,
     kind_word,
@@ -251,7 +251,7 @@ class Builder:
         tight = self.entries + len(level.box) > self._budget
         most = 1.0 if tight else self.tuning.most_copies
         poor = (copies > most) | (best.gain < self.tuning.least_gain)
-        wanted = poor & (counts > 4 * self.tuning.leaf) & (level.pending < MOST_PENDING)
+        wanted = poor & (counts > 4 * self.tuning.leaf) & (level.pending < BUILT_PENDING)
         starts = np.cumsum(counts) - counts
         spanning = np.add.reduceat(full.astype(np.int64), starts, axis=1)
         smaller = np.minimum(spanning, counts - spanning)
@@ -285,7 +285,9 @@ class Builder:
         if of_part.any():
             # The part with the first rule is looked at first.
             starts = np.searchsorted(level.node, numbers)
-            which = own_full != own_full[np.minimum(starts, len(own_full) - 1)][level.node]
+            first_spans = own_full[np.minimum(starts, len(own_full) - 1)]
+            which = own_full != first_spans[level.node]
+            best.shift[parts] = np.where(first_spans, 0, 1)[parts]
             first = np.where(of_part, which, first)
             last = np.where(of_part, which, last)
         live = ~leaves[level.node]
@@ -337,7 +339,7 @@ class Builder:
         words[:, 0] = np.where(split, best.base, level.low[best.word, np.arange(level.count)])
         words[:, 1] = units
         words[:, 2] = slots - 1
-        words[:, 3] = np.where(parts, kind_word(BOTH), kind_word(CUT) | (best.shift + ~split) << 8 | best.word * KEY << 16)
+        words[:, 3] = np.where(parts, kind_word(BOTH), kind_word(CUT)) | (best.shift + ~(split | parts)) << 8 | best.word * KEY << 16
         if parts.any():
             # The lowest order in the second part.
             offset = np.cumsum(slots + 1) - (slots + 1)
