@@ -11,9 +11,10 @@ from typing import Final, assert_never
 from bpf import headers
 from bpf.dissectors.model import AddressOf, BitsOf, DomainName, Number, Present, Slice, View
 from bpf.facts import FIRST_BYTE, LAYOUT
-from bpf.ir import Label, Value
+from bpf.ir import Label, Routine, Value
 from bpf.isa import Alu, Condition
 from bpf.lower_facts import PAYLOADS, Work, place_of, view_of
+from bpf.prefix_set_lookup import Place, v4_function, v6_functions
 from bpf.slices import PRESENT_NUMBER
 from bpf.tables import TABLE
 from rules_dsl.expression import AnyBit, BitSlice, FieldValue, InAddresses, InRanges, Ranges
@@ -23,6 +24,9 @@ TREE_RANGES: Final = 24
 """Ranges of 32-bit numbers up to which comparisons are quicker than a table."""
 TREE_RANGES_128: Final = 8
 """The same for IPv6 addresses, whose comparisons are longer."""
+
+MANY_RANGES: Final = 8_192
+"""Ranges of addresses from which on a tree that fits the caches is quicker than a table searched by halves."""
 
 _HIGHEST_32: Final = 0xFFFF_FFFF
 _HALF: Final = 0xFFFF_FFFF_FFFF_FFFF
@@ -262,7 +266,11 @@ def lower_addresses(work: Work, test: InAddresses, yes: Label, no: Label, absent
 def _lower_v4(work: Work, offset: Value | int, distance: int, ranges: Ranges, yes: Label, no: Label) -> None:
     if ranges:
         work.packet_bytes(offset, distance, 4, no)
-        lower_ranges(work, work.code.load_network(4, work.scratch), ranges, yes, no)
+        address = work.code.load_network(4, work.scratch)
+        if len(ranges) < MANY_RANGES:
+            lower_ranges(work, address, ranges, yes, no)
+        else:
+            _find(work, 4, ranges, (address,), yes, no)
     else:
         work.code.jump(no)
 
@@ -270,9 +278,26 @@ def _lower_v4(work: Work, offset: Value | int, distance: int, ranges: Ranges, ye
 def _lower_v6(work: Work, offset: Value | int, distance: int, ranges: Ranges, yes: Label, no: Label) -> None:
     if ranges:
         work.packet_bytes(offset, distance, 16, no)
-        _ranges_128(work, (work.code.load_network(8, work.scratch), work.code.load_network(8, work.scratch, 8)), ranges, yes, no)
+        halves = work.code.load_network(8, work.scratch), work.code.load_network(8, work.scratch, 8)
+        if len(ranges) < MANY_RANGES:
+            _ranges_128(work, halves, ranges, yes, no)
+        else:
+            _find(work, 6, ranges, halves, yes, no)
     else:
         work.code.jump(no)
+
+
+def _find(work: Work, version: int, ranges: Ranges, address: tuple[Value, ...], yes: Label, no: Label) -> None:
+    """The address is among very many."""
+    known = work.tables.address_set(version, ranges)
+    place = Place(f"addresses{known.base}", TABLE, known.base, known.size)
+    routine = (
+        Routine(f"{place.name}_v4", lambda _: (v4_function(place),))
+        if version == 4
+        else Routine(f"{place.name}_v6", lambda _: v6_functions(place))
+    )
+    work.code.branch(Condition.NE, work.call(routine, known.cell, *address), 0, yes)
+    work.code.jump(no)
 
 
 Halves = tuple[Value, Value]

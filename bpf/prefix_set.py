@@ -137,6 +137,13 @@ def build(v4: Iterable[Span], v6: Iterable[Span]) -> bytearray:
     return space.data
 
 
+def build_one(version: int, ranges: Iterable[Span]) -> tuple[bytearray, int]:
+    """The addresses of one version, for who needs no more and changes nothing: nodes, and the cell that they hang on."""
+    space = Growing()
+    cell = build_v4(space, ranges) if version == 4 else build_v6(space, ranges)
+    return space.data, cell
+
+
 def size_with_room(used: int, room: int = 0) -> int:
     """Bytes that a value of so many gets, with room for changes: few sizes, so that lists of like lengths can share programs."""
     wanted = used + max(used // 2, room, 1 << 16) + REACH

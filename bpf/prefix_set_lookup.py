@@ -6,6 +6,7 @@ adds the half, or nothing. The verifier sees from the steps alone how far they l
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -42,6 +43,22 @@ class Side(Enum):
     DESTINATION = (16, 24)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a set's value is: from byte `base` on in the value of the map `table`, `size` bytes with REACH behind the last node. Functions
+    that look into it are named after it."""
+
+    name: str
+    table: str
+    base: int
+    size: int
+
+
+def place_in(spec: MapSpec) -> Place:
+    """Of a set that has the map for itself."""
+    return Place(spec.name, spec.name, 0, spec.value_size)
+
+
 def set_spec(name: str, size: int) -> MapSpec:
     """The map of a set whose value has so many bytes. It is shared: `load` takes it from the caller."""
     return MapSpec(name, value_size=size, shared=True, mapped=True)
@@ -49,7 +66,8 @@ def set_spec(name: str, size: int) -> MapSpec:
 
 def compile_prefix_set(name: str, spec: MapSpec, side: Side) -> ProgramImage:
     """A socket-filter program that returns 1 where that address of the packet (from its IP header on) is in the set, else 0."""
-    v4, (v6, follow) = v4_function(spec), v6_functions(spec)
+    place = place_in(spec)
+    v4, (v6, follow) = v4_function(place), v6_functions(place)
     program = Function(name, FunctionKind.PROGRAM, 1)
     code, context = program, program.parameters[0]
     scratch = code.buffer(16)
@@ -89,16 +107,16 @@ def _root(code: Function, spec: MapSpec, family: int) -> Value:
 # -- IPv4 --------------------------------------------------------------------------------------------------------------
 
 
-def v4_function(spec: MapSpec) -> Function:
+def v4_function(place: Place) -> Function:
     """`(context, cell, address)`: 1 where the IPv4 address is inside, of which the cell tells; else 0."""
-    code = Function(f"{spec.name}_v4", FunctionKind.GLOBAL_SUBPROGRAM, 4)
+    code = Function(f"{place.name}_v4", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     _, cell, address, _ = code.parameters
     base, kind = code.value(), code.value()
     search, bits, ended, outside = (code.label() for _ in range(4))
     for shift in (24, 16):
         code.set(kind, _kind(code, cell))
         code.branch(Condition.NE, kind, Kind.TABLE, search)
-        _go_to_node(code, spec, base, cell, outside)
+        _go_to_node(code, place, base, cell, outside)
         slot = code.alu(Alu.RSH, address, shift)
         code.update(Alu.AND, slot, 0xFF)
         code.update(Alu.LSH, slot, 3)
@@ -107,7 +125,7 @@ def v4_function(spec: MapSpec) -> Function:
     code.set(kind, _kind(code, cell))
     code.place(search)
     code.branch(Condition.LE, kind, Kind.INSIDE, ended)
-    _go_to_node(code, spec, base, cell, outside)
+    _go_to_node(code, place, base, cell, outside)
     code.update(Alu.AND, address, 0xFFFF)
     code.branch(Condition.EQ, kind, Kind.BITMAP, bits)
     _search_runs(code, base, _count(code, cell, 2 * MOST_RUNS - 1), address)
@@ -129,11 +147,11 @@ def v4_function(spec: MapSpec) -> Function:
 # -- IPv6 --------------------------------------------------------------------------------------------------------------
 
 
-def v6_functions(spec: MapSpec) -> tuple[Function, Function]:
+def v6_functions(place: Place) -> tuple[Function, Function]:
     """`(context, cell, high, low)`: 1 where the IPv6 address of these halves is inside, of which the cell tells; else 0. Behind it
     what it calls."""
-    follow = _follow_function(spec)
-    code = Function(f"{spec.name}_v6", FunctionKind.GLOBAL_SUBPROGRAM, 4)
+    follow = _follow_function(place)
+    code = Function(f"{place.name}_v6", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     context, cell, key, low = code.parameters
     visits = code.copy(0)
     again, same, ended = (code.label() for _ in range(3))
@@ -150,14 +168,14 @@ def v6_functions(spec: MapSpec) -> tuple[Function, Function]:
     return code, follow
 
 
-def _follow_function(spec: MapSpec) -> Function:
+def _follow_function(place: Place) -> Function:
     """`(context, cell, key)`: the cell for the key in the node that the cell names. A function by itself, as the verifier would follow its
     many ways again on each visit."""
-    code = Function(f"{spec.name}_node", FunctionKind.GLOBAL_SUBPROGRAM, 4)
+    code = Function(f"{place.name}_node", FunctionKind.GLOBAL_SUBPROGRAM, 4)
     _, cell, key, _ = code.parameters
     base, found = code.value(), code.value()
     few, counted, leaf, inner, outside = (code.label() for _ in range(5))
-    _go_to_node(code, spec, base, cell, outside)
+    _go_to_node(code, place, base, cell, outside)
     count = _count(code, cell, 2 * MOST_KEYS - 1)
     code.branch(Condition.LE, count, FEW_KEYS, few)
     _search_blocks(code, base, count, key, found)
@@ -231,12 +249,12 @@ def _count(code: Function, cell: Value, mask: int) -> Value:
     return count
 
 
-def _go_to_node(code: Function, spec: MapSpec, base: Value, cell: Value, outside: Label) -> None:
+def _go_to_node(code: Function, place: Place, base: Value, cell: Value, outside: Label) -> None:
     """`base` becomes the address of the cell's node; to `outside` where it is none (which no writer makes)."""
     offset = code.copy(cell)
     code.update(Alu.AND, offset, 0xFFFF_FFFF, 32)
-    code.branch(Condition.GT, offset, spec.value_size - REACH, outside)
-    code.set(base, code.table(spec.name))
+    code.branch(Condition.GT, offset, place.size - REACH, outside)
+    code.set(base, code.table(place.table, place.base))
     code.update(Alu.ADD, base, offset)
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from bpf.automaton import Automaton
 from bpf.image import MapSpec
+from bpf.prefix_set import REACH, build_one
 from bpf.set_automaton import SetAutomaton
 
 TABLE: Final = "tables"
@@ -48,6 +49,15 @@ class SetRun:
     begin: int
     """The report that holds for every value, 0 for none."""
     most_entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSet:
+    """Where a set of addresses is, how many bytes it has, and the cell that it hangs on."""
+
+    base: int
+    size: int
+    cell: int
 
 
 @dataclass(slots=True)
@@ -86,6 +96,11 @@ class Tables:
             return self._piece(array("I", (bound for pair in rows for bound in pair)).tobytes()), count
         halves = (half for pair in rows for bound in pair for half in (bound >> 64, bound & 0xFFFF_FFFF_FFFF_FFFF))
         return self._piece(array("Q", halves).tobytes()), count
+
+    def address_set(self, version: int, ranges: Sequence[tuple[int, int]]) -> AddressSet:
+        """A set of very many addresses (bpf/prefix_set.py), by itself. Its cell is that of all addresses of the version."""
+        data, cell = build_one(version, ranges)
+        return AddressSet(self._piece(bytes(data) + bytes(REACH)), len(data) + REACH, cell)
 
     def sieve(self, data: bytes) -> int | None:
         """Offset of a sieve's cells; None where there are `most_sieves` others."""
