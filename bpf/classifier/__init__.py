@@ -9,13 +9,15 @@ from bpf.classifier.arena import FullError
 from bpf.classifier.asking import digit_found, found_among, outcome_is
 from bpf.classifier.build import Classifier, Statistics, build
 from bpf.classifier.change import Change, change, reclaim
+from bpf.classifier.counters import read_counters
 from bpf.classifier.entries import NOT_COUNTED, Entry
 from bpf.classifier.keys import Family, KeyField, five_tuple
 from bpf.classifier.live import LiveTree, units_for
 from bpf.classifier.lookup import Answer
-from bpf.classifier.program import compile_classifier, counters_spec, record_spec, tree_spec
+from bpf.classifier.program import COUNTERS_TOGETHER, compile_classifier, counters_spec, record_spec, tree_spec
 
 __all__ = [
+    "COUNTERS_TOGETHER",
     "NOT_COUNTED",
     "Answer",
     "Change",
@@ -34,6 +36,7 @@ __all__ = [
     "five_tuple",
     "found_among",
     "outcome_is",
+    "read_counters",
     "reclaim",
     "record_spec",
     "tree_spec",

@@ -32,6 +32,8 @@ SLACK: Final = 512
 
 COUNTER: Final = 16
 """Bytes of a counter: packets and bytes, 8 each."""
+COUNTERS_TOGETHER: Final = 64
+"""Counters that may stand in one value of their map, so that the kernel's table of values stays small and in the cache."""
 RECORD_NUMBER: Final = 0
 """Where the record has the number of the rule found, plus 1, in 8 bytes; 0 for none."""
 RECORD_OUTCOME: Final = 8
@@ -46,9 +48,9 @@ def tree_spec(name: str, units: int) -> MapSpec:
     return MapSpec(name, value_size=units * UNIT + SLACK, read_only=False, shared=True, mapped=True)
 
 
-def counters_spec(name: str, slots: int) -> MapSpec:
-    """Counters for so many rules."""
-    return MapSpec(name, MapKind.PERCPU_ARRAY, value_size=COUNTER, entries=slots, shared=True)
+def counters_spec(name: str, slots: int, together: int = 1) -> MapSpec:
+    """Counters for so many rules; `together` of them, a power of two, stand in each value (COUNTERS_TOGETHER is quick; `read_counters`)."""
+    return MapSpec(name, MapKind.PERCPU_ARRAY, value_size=COUNTER * together, entries=max(-(-slots // together), 1), shared=True)
 
 
 def record_spec(name: str) -> MapSpec:
@@ -472,8 +474,16 @@ class _Code:
             asm.load(4, R1, R8, 8)
             asm.load64(R2, NOT_COUNTED)
             asm.branch(Condition.EQ, R1, R2, "counted")
+            together = counters.value_size // COUNTER
+            if together > 1:
+                asm.alu(Alu.RSH, R1, together.bit_length() - 1)
             self._lookup(counters, R1)
             asm.branch(Condition.EQ, R0, 0, "counted")
+            if together > 1:
+                asm.load(4, R1, R8, 8)
+                asm.alu(Alu.AND, R1, together - 1)
+                asm.alu(Alu.LSH, R1, COUNTER.bit_length() - 1)
+                asm.alu(Alu.ADD, R0, R1)
             asm.load(8, R1, R6, frame.context)
             asm.load(4, R1, R1, CONTEXT_LENGTH)
             self._add(0, 1, atomic=record is None)
