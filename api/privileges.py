@@ -28,6 +28,8 @@ class Capability(IntEnum):
     """bpf(2): programs, maps, BTF. Pins need nothing more than to own the directory in the BPF file system."""
 
 
+ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Variables of the environment that say how many threads libraries of numbers start when they are imported."""
 ENFORCER: Final = frozenset(Capability)
 
 _VERSION_3: Final = 0x20080522

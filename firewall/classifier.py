@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from bpf.asking import Asking
@@ -18,6 +19,10 @@ from firewall.plan.model import ClassifierStage
 from rules_dsl.policy import Action
 
 _OUTCOMES: Final = {Action.ALLOW: 1, Action.BLOCK: 2, Action.REJECT: 3}
+
+
+_KEPT: Final = 256
+"""Programs."""
 
 
 @dataclass(slots=True)
@@ -55,10 +60,29 @@ def classified(
     made = build(family, keys, entries)
     content = bytearray(made.image.tobytes())
     struct.pack_into("=Q", content, 0, made.root)
-    tree = replace(tree_spec(f"{name}_tree", len(made.image)), initial=bytes(content))
-    record = record_spec(f"{name}_record") if has_record else None
-    image = compile_classifier(
-        name, family, keys, tree, counters=counters_spec(COUNTS, rules) if is_counted else None,
-        record=record, yes=[_OUTCOMES[action] for action in told],
-    )  # fmt: skip
-    return Classified(stage, image, None, None if record is None else Asking(name, record))
+    yes = frozenset(_OUTCOMES[action] for action in told)
+    image = _program(name, family, _rounded(len(made.image)), rules if is_counted else 0, yes, has_record=has_record)
+    maps = tuple(replace(spec, initial=bytes(content)) if spec.name == _tree(name) else spec for spec in image.maps)
+    return Classified(stage, replace(image, maps=maps), None, Asking(name, record_spec(_record(name))) if has_record else None)
+
+
+@lru_cache(_KEPT)
+def _program(name: str, family: Family, units: int, rules: int, yes: frozenset[int], *, has_record: bool) -> ProgramImage:
+    """It knows the tree's size, and nothing else of it."""
+    counters = counters_spec(COUNTS, rules) if rules else None
+    record = record_spec(_record(name)) if has_record else None
+    return compile_classifier(name, family, five_tuple(family), tree_spec(_tree(name), units), counters=counters, record=record, yes=yes)
+
+
+def _tree(name: str) -> str:
+    return f"{name}_tree"
+
+
+def _record(name: str) -> str:
+    return f"{name}_record"
+
+
+def _rounded(units: int) -> int:
+    """The next of four sizes between a power of two and the next: trees that differ in little have the same program."""
+    step = 1 << max(units.bit_length() - 3, 6)
+    return -(-units // step) * step

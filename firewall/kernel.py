@@ -9,14 +9,18 @@ from __future__ import annotations
 import re
 from bisect import bisect_right, insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import itemgetter
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from bpf import BpfError
 from bpf.bpffs import make_directory
+from bpf.image import ProgramImage
+from bpf.maps import Map
 from bpf.program import load, shared_maps
 from firewall import counts, dispatch, netlink, nft
 from firewall.dispatch import Claim, Dispatched, Kind
@@ -27,6 +31,8 @@ from firewall.pins import Pins
 from firewall.standing import Parts, Standing, Way, claims_of, count, standing, tenant_of_counter, way, ways
 from rules_dsl.policy import TENANT_NAME, Hook
 
+_LOADING = 4
+"""Programs at a time."""
 _COUNTER_NAME = re.compile(r'counter name "?([^"\s]+)"?')
 
 
@@ -104,6 +110,11 @@ class Kernel:
 
     def close(self) -> None:
         self._netlink.close()
+
+    @property
+    def netlink(self) -> Netlink:
+        """Its socket, to list by. (One that is opened and closed for a few requests takes as long as a grace period.)"""
+        return self._netlink
 
     # --- what stands
 
@@ -266,9 +277,8 @@ class Kernel:
             if counts.COUNTS in shared:
                 counts.begin(self._pins, generation.tenant, generation.revision)
                 counts.pin(folder, shared[counts.COUNTS], generation.counted)
-            for name, image in generation.programs.items():
-                with load(image, shared) as program:
-                    program.pin(folder / name)
+            with ThreadPoolExecutor(_LOADING) as threads:  # the verifier takes most of a change's time, on one core for each program
+                list(threads.map(lambda image: _pin(image, shared, folder / image.name), generation.programs.values()))
 
     def _build(self, generations: Sequence[Generation]) -> None:
         """Puts generations, whose programs are pinned, into the kernel, all or none; no packet meets them yet."""
@@ -491,6 +501,11 @@ class _Claims:
     def add(self, generation: Generation) -> None:
         for claim in dispatch.claims(generation.hook, generation.protect):
             insort(self._claims[claim.kind], (claim.first, claim.last, generation.tenant, claim), key=_place)
+
+
+def _pin(image: ProgramImage, shared: Mapping[str, Map], path: Path) -> None:
+    with load(image, shared) as program:
+        program.pin(path)
 
 
 _place = itemgetter(0, 1)

@@ -85,10 +85,9 @@ def _address(text: str) -> tuple[str, int]:
 def _serve(options: argparse.Namespace) -> Exit:
     import logging
 
-    # Libraries of numbers would start threads when they are imported, and capabilities are each thread's own to give up.
-    os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    from api.privileges import ONE_THREAD, PrivilegeError
 
-    from api.privileges import PrivilegeError
+    os.environ |= dict.fromkeys(ONE_THREAD, "1")  # capabilities are each thread's own to give up
     from api.serve import ServeError, serve
 
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -23,7 +23,7 @@ from typing import Final, Self
 from api.enforcer.compile import AnsweredError, Compiler, told
 from api.enforcer.messages import Check, Failure, Refusal, decode_request, encode
 from api.policy_text import Condition, Expressions, PolicyText, RuleText
-from api.privileges import keep_only
+from api.privileges import ONE_THREAD, keep_only
 from firewall.generation import Generation
 from rules_dsl.policy import Action
 
@@ -106,7 +106,9 @@ def _begin(compiler: Compiler, memory: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_only(())
     threading.Thread(target=_end_with_enforcer, daemon=True).start()
-    importlib.import_module("firewall.classifier")  # what many rules need takes a tenth of a second
+    os.environ |= dict.fromkeys(ONE_THREAD, "1")
+    importlib.import_module("firewall.classifier")  # what many rules need, and what is made at the first message, take a tenth of a second
+    decode_request(encode(Check(_ANY)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 

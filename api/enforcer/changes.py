@@ -20,7 +20,7 @@ from bpf import BpfError
 from firewall import dispatch, nft
 from firewall.generation import TABLE, Generation
 from firewall.kernel import Kernel
-from firewall.netlink import Netlink, NetlinkError
+from firewall.netlink import NetlinkError
 from firewall.nft import NftError
 from firewall.pins import Pins
 from firewall.standing import Standing
@@ -66,6 +66,8 @@ class Changes:
         self._fingerprints = Fingerprints()
         self._drifted: frozenset[str] = frozenset()
         self._numbers = threading.Lock()
+        self._asking: Kernel | None = None
+        """Of who holds that."""
         self._last = 0
         self._kernel: Kernel | None = None
         """The holder of the lock's. It remembers what stands from change to change."""
@@ -116,8 +118,7 @@ class Changes:
                     _wake(hook)
                 refused = kernel.prepare_all(generations)
                 prepared = [generation for generation in generations if generation.tenant not in refused]
-                with Netlink() as link:
-                    prints = {each.tenant: rules_of(link, each) for each in prepared}
+                prints = {each.tenant: rules_of(kernel.netlink, each) for each in prepared}
                 flips = {each.tenant: (each, f"store revision {texts[each.tenant].revision}") for each in prepared}
                 refused |= kernel.flip_all(flips)
             except BaseException:
@@ -161,8 +162,7 @@ class Changes:
     def examine(self, change: Change) -> None:
         """Takes the fingerprint of what is prepared, unless there is time for it when it is enforced. Raises NetlinkError."""
         if change.stands is None or change.generation.protect.everything:  # later it might be of what others have made
-            with Netlink() as link:
-                change.fingerprint = rules_of(link, change.generation)
+            change.fingerprint = rules_of(self._kernel_here().netlink, change.generation)
 
     def commit(self, change: Change) -> None:
         """Enforces it; `settle` must follow, whatever happens. Raises GenerationError, NetlinkError."""
@@ -175,8 +175,7 @@ class Changes:
                 self._fingerprints.forget(change.generation.tenant)
                 with suppress(NetlinkError):  # without one it shows as drift
                     if change.fingerprint is None and change.stands is self._kernel_here().remembered():
-                        with Netlink() as link:
-                            change.fingerprint = rules_of(link, change.generation)
+                        change.fingerprint = rules_of(self._kernel_here().netlink, change.generation)
             self._tidy([(change.generation, change.fingerprint)] if committed and change.fingerprint is not None else [])
 
     def _tidy(self, enforced: Sequence[tuple[Generation, bytes]]) -> None:
@@ -232,9 +231,14 @@ class Changes:
     def _number(self, tenant: str) -> int:
         """A generation number that nothing of the tenant has: above all that this process gave, and what stands."""
         check_tenant(tenant)
-        with Kernel() as kernel:
-            present = kernel.revision(tenant) or 0
         with self._numbers:
+            self._asking = self._asking or Kernel()
+            try:
+                present = self._asking.revision(tenant) or 0
+            except BaseException:
+                self._asking.close()
+                self._asking = None
+                raise
             self._last = 1 + max(self._last, present, *Pins.here().revisions(tenant))
             return self._last
 

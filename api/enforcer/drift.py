@@ -153,13 +153,12 @@ class Fingerprints:
         if not enforced:
             return
         standing = kernel.enforced()
-        with Netlink() as link:
-            for generation, rules in enforced:
-                tenant, revision = generation.tenant, generation.revision
-                entry = standing.get(tenant)
-                claims = dispatch.claims(generation.hook, generation.protect)
-                if entry is not None and entry.revision == revision and set(entry.claims) == claims:
-                    self._installed[tenant] = revision, Fingerprint(rules, way_to(link, entry), pins_of(tenant, revision))
+        for generation, rules in enforced:
+            tenant, revision = generation.tenant, generation.revision
+            entry = standing.get(tenant)
+            claims = dispatch.claims(generation.hook, generation.protect)
+            if entry is not None and entry.revision == revision and set(entry.claims) == claims:
+                self._installed[tenant] = revision, Fingerprint(rules, way_to(kernel.netlink, entry), pins_of(tenant, revision))
 
     def forget(self, tenant: str) -> None:
         self._installed.pop(tenant, None)
@@ -170,9 +169,8 @@ class Fingerprints:
         if kernel.stands() is self._seen_whole:
             return tuple(sorted(unpinned))
         standing, seen = kernel.enforced(), kernel.stands()
-        with Netlink() as link:
-            rules = rules_of_all(link, {prefix_of(tenant, revision) for tenant, (revision, _) in self._installed.items()})
-            changed = {tenant for tenant in self._installed if not self._is_whole(link, tenant, standing.get(tenant), rules)}
+        rules = rules_of_all(kernel.netlink, {prefix_of(tenant, revision) for tenant, (revision, _) in self._installed.items()})
+        changed = {tenant for tenant in self._installed if not self._is_whole(kernel.netlink, tenant, standing.get(tenant), rules)}
         if not changed and kernel.stands() is seen:
             self._seen_whole = seen
         return tuple(sorted(unpinned | changed))

@@ -199,7 +199,7 @@ COSTLY = PolicyText(
 )
 
 
-@pytest.mark.parametrize(("seconds", "memory"), [(1, 4 << 30), (3, 200 << 20)])
+@pytest.mark.parametrize(("seconds", "memory"), [(1, 4 << 30), (3, 280 << 20)])
 def test_compiling_is_bounded_in_time_and_memory(tmp_path: Path, seconds: int, memory: int) -> None:
     with Apart(Compiler(), seconds, memory) as apart:
         with pytest.raises(AnsweredError, match="ruleset exceeds complexity constraints: more than"):
