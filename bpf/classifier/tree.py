@@ -42,13 +42,13 @@ class Tuning:
     """Rules that make no division worth while."""
     copying: float = 1.0
     """What doubling the rules by copies costs, in bits."""
-    slot: float = 0.02
+    slot: float = 0.05
     """What doubling the slots costs, in bits."""
     most_copies: float = 3.0
     """Rules in all children for each in the node; above that it gets parts."""
     least_gain: float = 0.5
     """In bits, of a division; below that it gets parts."""
-    slots_per_rule: float = 8.0
+    slots_per_rule: float = 2.0
     most_slots: int = 4096
     most_entries: float = 10.0
     """Places of rules in the tree for each rule; beyond that no rule is copied."""
