@@ -12,7 +12,15 @@ from bpf.asking import Asking
 from bpf.classifier.build import build
 from bpf.classifier.entries import NOT_COUNTED, Entry
 from bpf.classifier.keys import Family, five_tuple
-from bpf.classifier.program import RECORD_NUMBER, RECORD_OUTCOME, compile_classifier, counters_spec, record_spec, tree_spec
+from bpf.classifier.program import (
+    COUNTERS_TOGETHER,
+    RECORD_NUMBER,
+    RECORD_OUTCOME,
+    compile_classifier,
+    counters_spec,
+    record_spec,
+    tree_spec,
+)
 from bpf.image import ProgramImage
 from firewall.counts import COUNTS
 from firewall.plan.model import ClassifierStage
@@ -69,7 +77,7 @@ def classified(
 @lru_cache(_KEPT)
 def _program(name: str, family: Family, units: int, rules: int, yes: frozenset[int], *, has_record: bool) -> ProgramImage:
     """It knows the tree's size, and nothing else of it."""
-    counters = counters_spec(COUNTS, rules) if rules else None
+    counters = counters_spec(COUNTS, rules, COUNTERS_TOGETHER) if rules else None
     record = record_spec(_record(name)) if has_record else None
     return compile_classifier(name, family, five_tuple(family), tree_spec(_tree(name), units), counters=counters, record=record, yes=yes)
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from bpf.classifier.arena import FullError
-from bpf.classifier.asking import digit_found, found_among, outcome_is
 from bpf.classifier.build import Classifier, Statistics, build
 from bpf.classifier.change import Change, change, reclaim
 from bpf.classifier.counters import read_counters
@@ -32,10 +31,7 @@ __all__ = [
     "change",
     "compile_classifier",
     "counters_spec",
-    "digit_found",
     "five_tuple",
-    "found_among",
-    "outcome_is",
     "read_counters",
     "reclaim",
     "record_spec",

@@ -21,7 +21,7 @@ from bpf.ir import CONTEXT_LENGTH
 from bpf.isa import R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, Alu, Bytes, Condition, Helper, Register
 from bpf.tables import Tables
 
-STEPS: Final = 24
+STEPS: Final = 8
 """Of a walk before it goes on in a callback, and in each call of that."""
 MOST_CALLS: Final = 1 << 14
 """Of the callback: more than any tree has leaves behind each other."""

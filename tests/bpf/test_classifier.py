@@ -13,6 +13,7 @@ import pytest
 from generators.boxes import a_packet, entries_of, first_of, found
 
 from bpf import load
+from bpf.asking import Asking
 from bpf.classifier import (
     Classifier,
     Entry,
@@ -22,10 +23,7 @@ from bpf.classifier import (
     build,
     compile_classifier,
     counters_spec,
-    digit_found,
     five_tuple,
-    found_among,
-    outcome_is,
     read_counters,
     record_spec,
     tree_spec,
@@ -282,9 +280,10 @@ def test_small_programs_ask_what_was_found(one_cpu: None) -> None:
     classifier = build(Family.IPV4, keys, entries)
     with running(classifier, {1}) as (program, maps), ExitStack() as stack:
         spec = maps["record"].spec
-        among = stack.enter_context(load(found_among("among", spec, 104, 109), maps))
-        digit = stack.enter_context(load(digit_found("digit", spec, 2, 3, 3), maps))
-        outcome = stack.enter_context(load(outcome_is("outcome", spec, 2, place=RECORD_OUTCOME), maps))
+        asking = Asking("asked", spec)
+        among = stack.enter_context(load(asking.is_among(RECORD_NUMBER, 104, 109), maps))
+        digit = stack.enter_context(load(asking.digit(RECORD_NUMBER, 2, 3, 3), maps))
+        outcome = stack.enter_context(load(asking.equals(RECORD_OUTCOME, 2), maps))
         for source in range(17):
             program.run(struct.pack(">BBHHHBBHII", 0x45, 0, 20, 0, 0, 1, 6, 0, source, 0))
             number = 100 + source if source < 16 else None

@@ -9,7 +9,7 @@ from kernel_lab import GROUP, KernelLab, ipv4, udp
 
 from firewall.generation import Generation, counter_name
 from firewall.plan import Environment, plan
-from firewall.render import LONGEST_COMMENT, MOST_TEXT_RANGES, render, safe_comment
+from firewall.render import LONGEST_COMMENT, MOST_NATIVE_RANGES, MOST_TEXT_RANGES, render, safe_comment
 from rules_dsl import parse_policy
 
 
@@ -81,10 +81,20 @@ def test_rules_share_a_set_of_the_same_addresses() -> None:
 
 def test_large_sets_are_loaded_in_bulk() -> None:
     addresses = " ".join(f"10.{n >> 8}.{n & 255}.1" for n in range(MOST_TEXT_RANGES + 1))
-    generation = rendered(f'list l = {{ {addresses} }}\nblock "x" when ip.src in $l')
+    generation = rendered(f'list l = {{ {addresses} }}\nblock "x" when not ip.src in $l')
     (bulk,) = generation.bulk
     assert (bulk.key_bytes, len(bulk.ranges)) == (4, MOST_TEXT_RANGES + 1)
     assert f"add set inet mantlet {bulk.set_name} {{ type ipv4_addr; flags interval; }}" in generation.nft
+
+
+def test_large_sets_are_looked_up_by_programs_that_share_them() -> None:
+    addresses = " ".join(f"10.{n >> 8}.{n & 255}.1" for n in range(MOST_NATIVE_RANGES + 1))
+    rules = "".join(f'log "{side} {ttl}" when ip.{side} in $l and ip.ttl == {ttl}\n' for side in ("src", "dst") for ttl in range(3))
+    generation = rendered(f"list l = {{ {addresses} }}\n{rules}")
+    assert not generation.bulk
+    assert "add set" not in generation.nft
+    assert len(generation.programs) == 2
+    assert len({spec.name for image in generation.programs.values() for spec in image.maps}) == 1
 
 
 def test_equal_payload_predicates_share_a_program() -> None:
