@@ -30,7 +30,7 @@ from bpf.classifier import (
     units_for,
 )
 from bpf.classifier.keys import CODE, PROTOCOL, TCP_FLAGS, TTL, TYPE, Where, word_boxes, words_of
-from bpf.classifier.program import COUNTERS_TOGETHER, RECORD_OUTCOME
+from bpf.classifier.program import COUNTERS_TOGETHER, RECORD_NUMBER, RECORD_OUTCOME
 from bpf.classifier.tree import Tuning
 from bpf.maps import Map, create_map
 from bpf.program import Program
