@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from bpf.asking import Asking
 from bpf.classifier.build import build
 from bpf.classifier.entries import NOT_COUNTED, Entry
-from bpf.classifier.keys import Family, five_tuple
+from bpf.classifier.keys import Family, KeyField, Range, five_tuple
 from bpf.classifier.program import (
     COUNTERS_TOGETHER,
     RECORD_NUMBER,
@@ -23,7 +23,9 @@ from bpf.classifier.program import (
 )
 from bpf.image import ProgramImage
 from firewall.counts import COUNTS
+from firewall.match import Key
 from firewall.plan.model import ClassifierStage
+from firewall.plan.shapes import asks_header, top
 from rules_dsl.policy import Action
 
 _OUTCOMES: Final = {Action.ALLOW: 1, Action.BLOCK: 2, Action.REJECT: 3}
@@ -54,32 +56,63 @@ class Classified:
         return self._asking
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """All that a program knows of its stage."""
+
+    name: str
+    family: Family
+    with_header: bool
+    """Whether its rules tell whole transport headers from others."""
+    units: int
+    """Of the tree."""
+    rules: int
+    """That it counts; 0: it does not count."""
+    yes: frozenset[int]
+    has_record: bool
+
+    @property
+    def keys(self) -> tuple[KeyField, ...]:
+        return five_tuple(self.family, with_header=self.with_header)
+
+
 def classified(
     name: str, stage: ClassifierStage, told: Collection[Action], rules: int, *, is_counted: bool, has_record: bool
 ) -> Classified:
     """The program of a stage; it answers 1 for rules of the actions that are told. Rules are counted by their index among `rules`."""
-    family = Family(stage.version)
-    keys = five_tuple(family)
-    actions = {index: _OUTCOMES[rule.action] for index, rule in stage.members}
-    entries = [
-        Entry(element.box, element.index, element.index if is_counted else NOT_COUNTED, actions[element.index])
-        for element in stage.elements
-    ]
-    made = build(family, keys, entries)
+    with_header = asks_header(element.box for element in stage.elements)
+    yes = frozenset(_OUTCOMES[action] for action in told)
+    layout = _Layout(name, Family(stage.version), with_header, 0, rules if is_counted else 0, yes, has_record)
+    made = build(layout.family, layout.keys, [*_entries(stage, layout)])
     content = bytearray(made.image.tobytes())
     struct.pack_into("=Q", content, 0, made.root)
-    yes = frozenset(_OUTCOMES[action] for action in told)
-    image = _program(name, family, _rounded(len(made.image)), rules if is_counted else 0, yes, has_record=has_record)
+    image = _program(replace(layout, units=_rounded(len(made.image))))
     maps = tuple(replace(spec, initial=bytes(content)) if spec.name == _tree(name) else spec for spec in image.maps)
     return Classified(stage, replace(image, maps=maps), None, Asking(name, record_spec(_record(name))) if has_record else None)
 
 
+def _entries(stage: ClassifierStage, layout: _Layout) -> Iterator[Entry]:
+    actions = {index: _OUTCOMES[rule.action] for index, rule in stage.members}
+    every = layout.keys[-1].any
+    for element in stage.elements:
+        *others, protocol = element.box
+        slot = element.index if layout.rules else NOT_COUNTED
+        yield Entry((*others, _protocol(protocol, every, layout)), element.index, slot, actions[element.index])
+
+
 @lru_cache(_KEPT)
-def _program(name: str, family: Family, units: int, rules: int, yes: frozenset[int], *, has_record: bool) -> ProgramImage:
-    """It knows the tree's size, and nothing else of it."""
-    counters = counters_spec(COUNTS, rules, COUNTERS_TOGETHER) if rules else None
-    record = record_spec(_record(name)) if has_record else None
-    return compile_classifier(name, family, five_tuple(family), tree_spec(_tree(name), units), counters=counters, record=record, yes=yes)
+def _program(layout: _Layout) -> ProgramImage:
+    counters = counters_spec(COUNTS, layout.rules, COUNTERS_TOGETHER) if layout.rules else None
+    record = record_spec(_record(layout.name)) if layout.has_record else None
+    tree = tree_spec(_tree(layout.name), layout.units)
+    return compile_classifier(layout.name, layout.family, layout.keys, tree, counters=counters, record=record, yes=layout.yes)
+
+
+def _protocol(box: Range, every: Range, layout: _Layout) -> Range:
+    """A box's range of the protocol (`plan.shapes`) as one of the key, of which `every` is the whole range."""
+    if box == (0, top(Key.PROTOCOL, layout.family.value)):
+        return every
+    return box if layout.with_header else (box[0] >> 1, box[1] >> 1)
 
 
 def _tree(name: str) -> str:

@@ -81,6 +81,8 @@ class Match:
     reach: int = 0
     """How many bytes of the transport header, from its first, are certainly there where the match holds."""
     key: Key | None = None
+    is_header: bool = False
+    """It, or it with others of which that is said, says that the fixed part of the protocol's header is whole."""
     list_name: str | None = None
 
     @property

@@ -78,10 +78,10 @@ def _whole_header(header: Header, packets: PacketClass) -> Conjunction | str:
     if isinstance(last, str):
         return last
     # Loading the last byte says that it is there; masked with 0 it is always 0.
-    is_there = Match(f"{last.left} & 0x0", ((0, 0),), Notation.HEX, protocol=last.protocol, reach=last.reach)
+    is_there = Match(f"{last.left} & 0x0", ((0, 0),), Notation.HEX, protocol=last.protocol, reach=last.reach, is_header=True)
     if header is not Header.TCP:
         return (is_there,)
-    return (Match("@th,96,8", ((0x50, 0xFF),), Notation.HEX, protocol=last.protocol, reach=13), is_there)
+    return (Match("@th,96,8", ((0x50, 0xFF),), Notation.HEX, protocol=last.protocol, reach=13, is_header=True), is_there)
 
 
 def exists(extension: int) -> Match:

@@ -38,6 +38,7 @@ class Where(Enum):
     IP = "the IP header's fixed part, which every packet has"
     TRANSPORT = "the transport header, of whatever protocol, as far as the packet reaches"
     PROTOCOL = "the number of the transport protocol"
+    HEADER = "twice the number of the transport protocol, and 1 more where the fixed part of its header is whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,9 @@ class KeyField:
 
 
 PROTOCOL: Final = KeyField("ip.proto", Where.PROTOCOL)
+HEADER: Final = KeyField("ip.proto and its header", Where.HEADER, 2)
+"""Its bytes are those of `rules_dsl.fields.HEADER_BYTES`; a TCP header also says that it has 20 bytes at least. The header of a protocol
+that is not in there is never whole. A packet without a protocol has twice PROTOCOL's `absent`."""
 SOURCE_PORT: Final = KeyField("source port", Where.TRANSPORT, 2)
 DESTINATION_PORT: Final = KeyField("destination port", Where.TRANSPORT, 2, 2, 2)
 TYPE: Final = KeyField("type", Where.TRANSPORT, 1)
@@ -96,9 +100,9 @@ def destination_address(family: Family) -> KeyField:
     return KeyField("ip.dst", Where.IP, 4, 16, None) if family is Family.IPV4 else KeyField("ip.dst", Where.IP, 16, None, 24)
 
 
-def five_tuple(family: Family) -> tuple[KeyField, ...]:
-    """Addresses, ports and protocol."""
-    return source_address(family), destination_address(family), SOURCE_PORT, DESTINATION_PORT, PROTOCOL
+def five_tuple(family: Family, *, with_header: bool = False) -> tuple[KeyField, ...]:
+    """Addresses, ports and protocol, or with that whether its header is whole."""
+    return source_address(family), destination_address(family), SOURCE_PORT, DESTINATION_PORT, HEADER if with_header else PROTOCOL
 
 
 def word_count(keys: Sequence[KeyField]) -> int:

@@ -20,6 +20,7 @@ from bpf.image import FunctionKind, MapKind, MapSpec, ProgramImage
 from bpf.ir import CONTEXT_LENGTH
 from bpf.isa import R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, Alu, Bytes, Condition, Helper, Register
 from bpf.tables import Tables
+from rules_dsl.fields import HEADER_BYTES, PROTOCOL_NUMBER, Header
 
 STEPS: Final = 8
 """Of a walk before it goes on in a callback, and in each call of that."""
@@ -41,6 +42,9 @@ RECORD_OUTCOME: Final = 8
 RECORD_SIZE: Final = 16
 
 _TCP, _UDP = 6, 17
+TCP_LENGTH_AT: Final = 12
+"""The byte of a TCP header whose high half is its length in words (RFC 9293)."""
+_LEAST_TCP_LENGTH: Final = 0x50
 
 
 def tree_spec(name: str, units: int) -> MapSpec:
@@ -109,6 +113,8 @@ def compile_classifier(
     assert words <= MOST_WORDS, f"{words} words of keys, and a classifier has {MOST_WORDS}"
     assert 0 <= cell < CELLS
     behind = max((key.offset(family) + key.size for key in keys if key.where is Where.TRANSPORT), default=0)
+    if any(key.where is Where.HEADER for key in keys):
+        behind = max(behind, TCP_LENGTH_AT + 1)
     code = _Code(Assembler(name), family, tuple(keys), tree, _frame(words, family.header_bytes + behind), behind, record is not None)
     asm = code.asm
     for spec in (tree, counters, record):
@@ -173,8 +179,12 @@ class _Code:
         for key, place in self._placed(Where.TRANSPORT):
             asm.load(_size(key), R1, R7, frame.header + fixed + key.offset(family))
             self._swap_and_store(key, place)
-        asm.jump("begin")
+        if self._placed(Where.HEADER):
+            asm.mov(R8, fixed)
+            asm.load(1, R9, R7, frame.header + fixed + TCP_LENGTH_AT)
+        asm.jump("header")
         self._other_keys()
+        self._header()
 
     def _other_keys(self) -> None:
         """The keys of packets that are short, or whose transport header is not at its usual place."""
@@ -222,13 +232,44 @@ class _Code:
             assert key.absent is not None
             asm.store(8, R7, frame.keys + place * KEY, key.absent)
             asm.label(have)
-        asm.jump("begin")
+        if self._placed(Where.HEADER):
+            asm.mov(R2, R8)
+            asm.alu(Alu.ADD, R2, TCP_LENGTH_AT)
+            self._packet(R2, 1)
+            asm.mov(R9, 0)
+            asm.branch(Condition.NE, R0, 0, "header")
+            asm.load(1, R9, R7, frame.header)
+        asm.jump("header")
         asm.label("without")
         for key, place in self._placed(Where.TRANSPORT):
             assert key.absent is not None
             asm.store(8, R7, frame.keys + place * KEY, key.absent)
         if family is Family.IPV4:
             self._protocol_from(frame.header + 9)
+        asm.jump("begin")
+
+    def _header(self) -> None:
+        """Whether the transport header is whole, which begins at R8; R9 has the byte with its length, if it is of TCP."""
+        asm = self.asm
+        asm.label("header")
+        for _, place in self._placed(Where.HEADER):
+            key = self.frame.keys + place * KEY
+            asm.load(8, R1, R7, key)
+            asm.load(4, R2, R6, CONTEXT_LENGTH)
+            asm.alu(Alu.SUB, R2, R8)
+            for header, octets in HEADER_BYTES.items():
+                if octets:
+                    other = asm.fresh("other")
+                    asm.branch(Condition.NE, R1, 2 * PROTOCOL_NUMBER[header], other)
+                    asm.branch(Condition.SLT, R2, octets, "begin")
+                    if header is Header.TCP:
+                        asm.branch(Condition.LT, R9, _LEAST_TCP_LENGTH, "begin")
+                    asm.jump("whole")
+                    asm.label(other)
+            asm.jump("begin")
+            asm.label("whole")
+            asm.alu(Alu.ADD, R1, 1)
+            asm.store(8, R7, key, R1)
 
     def _packet(self, offset: int | Register, size: int) -> None:
         """Bytes of the packet to where the header is; R0 is 0 if they are there. A register with the offset is R2."""
@@ -273,7 +314,7 @@ class _Code:
         self.asm.store(8, R7, self.frame.keys + place * KEY, R1)
 
     def _protocol_from(self, offset: int) -> None:
-        if self._placed(Where.PROTOCOL):
+        if self._placed(Where.PROTOCOL) or self._placed(Where.HEADER):
             self.asm.load(1, R1, R7, offset)
             self._store_protocol()
 
@@ -281,6 +322,10 @@ class _Code:
         """The protocol's number is in R1."""
         for _, place in self._placed(Where.PROTOCOL):
             self.asm.store(8, R7, self.frame.keys + place * KEY, R1)
+        for _, place in self._placed(Where.HEADER):
+            self.asm.mov(R2, R1)
+            self.asm.alu(Alu.LSH, R2, 1)
+            self.asm.store(8, R7, self.frame.keys + place * KEY, R2)
 
     # -- the walk ------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Final
 from firewall.match import PacketClass
 from firewall.plan.expected_cost import CLASSIFIER, cost_of
 from firewall.plan.known import Known
-from firewall.plan.merge import is_boxes, merge
+from firewall.plan.merge import merge
 from firewall.plan.model import Box, ClassifierStage, Element, RuleStage
 from firewall.plan.shapes import boxes_of, universal, without_transport
 from rules_dsl.policy import Hook, Policy, Rule
@@ -80,7 +80,7 @@ def _boxes(known: Known) -> dict[int, tuple[Box, ...]] | None:
     for version, (whole, later) in _CLASSES.items():
         terms = known.terms(whole)
         boxes = None if terms is None else boxes_of(terms, version, MOST_BOXES)
-        if terms is None or boxes is None or (version == 6 and not is_boxes(terms)):
+        if boxes is None:
             return None
         terms = known.terms(later)
         if terms is None or frozenset(boxes_of(terms, version, MOST_BOXES) or ()) != without_transport(boxes):

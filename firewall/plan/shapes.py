@@ -13,8 +13,10 @@ from rules_dsl.expression import Ranges
 ABSENT_PORT: Final = 1 << 16
 """The value of a port, for a classifier, in a packet that has none; only rules that do not ask for the port hold there."""
 ABSENT_PROTOCOL: Final = 1 << 8
+"""As above. A box has the protocol twice, and 1 more for packets in which the fixed part of its header is whole."""
 
-_TOPS: Final = {Key.SOURCE_PORT: ABSENT_PORT, Key.DESTINATION_PORT: ABSENT_PORT, Key.PROTOCOL: ABSENT_PROTOCOL}
+_TOPS: Final = {Key.SOURCE_PORT: ABSENT_PORT, Key.DESTINATION_PORT: ABSENT_PORT, Key.PROTOCOL: 2 * ABSENT_PROTOCOL + 1}
+_PROTOCOL: Final = tuple(Key).index(Key.PROTOCOL)
 _PORTS: Final = tuple(place for place, key in enumerate(Key) if key in (Key.SOURCE_PORT, Key.DESTINATION_PORT))
 
 
@@ -52,10 +54,16 @@ def boxes_of(terms: Iterable[Term], version: int, most: int) -> tuple[Box, ...] 
         if found is None:
             return None
         ranges, fixed = found
+        if version == 6 and any(match.key is Key.PROTOCOL for match in fixed):
+            return None  # a packet may have none
         for match in fixed:
-            if match.key is None or not match.always or match.key in ranges:
+            if not match.is_header and (match.key is None or not match.always or match.key in ranges):
                 return None
-            ranges[match.key] = _others(match.ranges, top(match.key, version))
+            if match.key is not None:
+                ranges[match.key] = _others(match.ranges, ABSENT_PROTOCOL if match.key is Key.PROTOCOL else top(match.key, version))
+        if Key.PROTOCOL in ranges:
+            whole = any(match.is_header for match in fixed)
+            ranges[Key.PROTOCOL] = tuple((2 * low + whole, 2 * high + 1) for low, high in ranges[Key.PROTOCOL])
         values = [ranges.get(key) or ((0, top(key, version)),) for key in Key]
         count = 1
         for each in values:
@@ -68,7 +76,12 @@ def boxes_of(terms: Iterable[Term], version: int, most: int) -> tuple[Box, ...] 
 
 def without_transport(boxes: Sequence[Box]) -> frozenset[Box]:
     """Those of the boxes in which packets lie that have no transport header."""
-    return frozenset(box for box in boxes if all(box[place][1] == ABSENT_PORT for place in _PORTS))
+    return frozenset(box for box in boxes if all(box[place][1] == ABSENT_PORT for place in _PORTS) and not box[_PROTOCOL][0] & 1)
+
+
+def asks_header(boxes: Iterable[Box]) -> bool:
+    """Whether one of the boxes tells whole transport headers from others."""
+    return any(box[_PROTOCOL][0] & 1 for box in boxes)
 
 
 def universal(packets: PacketClass) -> Box:

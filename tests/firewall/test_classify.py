@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+from generators.pools import V4_ADDRESSES, V6_ADDRESSES
 from kernel_lab import GROUP, KernelLab, ipv4, ipv6, tcp
-from test_merge import SPAN, address, number, random_header_packet, rule_of_shape
+from test_merge import SPAN, address, number, odd, random_header_packet, rule_of_shape, some_address
 
 from firewall import nft
 from firewall.kernel import Kernel
@@ -77,6 +78,7 @@ def test_it_can_be_left_out() -> None:
     "other",
     [
         IsTrue(FIELDS["tcp.flags.syn"]),
+        And((IsTrue(FIELDS["tcp"]), number("tcp.hdr_len", 20))) if "tcp.hdr_len" in FIELDS else number("ip.ttl", 6),
         number("ip.ttl", 5),
         Not(number("tcp.dstport", 5)),
         Not(number("udp.srcport", 5, 9)),
@@ -111,20 +113,42 @@ def test_several_verdicts_are_asked_only_where_nothing_comes_between() -> None:
 
 
 def drawn(rng: random.Random, count: int) -> list[Expression]:
-    return [rule_of_shape(rng, rng.randrange(6)) for _ in range(count)]
+    """Some with the bare name of a protocol, which wants its whole header."""
+    found = [rule_of_shape(rng, rng.randrange(6)) for _ in range(count)]
+    names = [name for name in ("tcp", "udp", "icmp", "icmpv6", "sctp", "gre", "esp") if rng.random() < 0.8]
+    for place in range(0, count, rng.choice((3, 7, 500))):
+        header = IsTrue(FIELDS[rng.choice(names)])
+        found[place] = header if rng.random() < 0.05 else And((header, some_address(rng, rng.choice(("ip.src", "ip.dst")))))
+    return found
+
+
+def cut_packet(rng: random.Random) -> bytes:
+    """Of any protocol that has a name, its header whole or cut; TCP's length any."""
+    data = rng.randbytes(rng.choice((0, 3, 4, 7, 8, 11, 12, 13, 19, 20, 40)))
+    protocol = rng.choice((1, 6, 6, 6, 17, 47, 50, 58, 132))
+    if rng.random() < 0.5:
+        options = bytes(rng.choice((0, 0, 4)))
+        return ipv4(data, protocol, options=options, src=rng.choice(V4_ADDRESSES), dst=rng.choice(V4_ADDRESSES))
+    if rng.random() < 0.3:
+        protocol, data = odd(rng, protocol, data)
+    return ipv6(data, protocol, src=rng.choice(V6_ADDRESSES), dst=rng.choice(V6_ADDRESSES))
+
+
+def packet_of(rng: random.Random) -> bytes:
+    return cut_packet(rng) if rng.random() < 0.4 else random_header_packet(rng)
 
 
 @pytest.mark.kernel
 def test_the_rule_that_the_kernel_finds_is_the_references() -> None:
     rng = random.Random(11)
     with KernelLab() as lab:
-        for count in (30, 60, 120, 400):
+        for count in (30, 60, 60, 120, 120, 400):
             rules = policy(drawn(rng, count), ENDING)
             found = plan(rules, Environment())
             assert kinds(found) == kinds(found, PacketClass.IP6) == ["ClassifierStage"]
             lab.install(render(found, 1, observe=GROUP))
             for _ in range(300):
-                data = random_header_packet(rng)
+                data = packet_of(rng)
                 names = [rules.rules[int(prefix)].name for prefix in lab.send(data) if prefix != "default"]
                 assert names == [rule.name for rule in matched(rules, Packet(data, Place("mantlet0")))], data.hex()
 
@@ -145,7 +169,7 @@ def test_each_packet_is_counted_once_and_gets_its_rules_verdict(default: Action,
             lab._namespace.call(nft.run, f'add rule inet lab after log prefix "{PASSED}" group {GROUP}')
             expected: Counter[str] = Counter()
             for _ in range(250):
-                data = random_header_packet(rng)
+                data = packet_of(rng)
                 met = matched(rules, Packet(data, Place("mantlet0")))
                 for rule in met:
                     expected[rule.name] += 1

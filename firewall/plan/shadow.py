@@ -1,0 +1,222 @@
+"""Rules that no packet reaches, because rules above them that end take all of theirs: one of them, or several together.
+
+What is known of a rule by its addresses, ports and protocol decides, as boxes. Only rules that are boxes and nothing more take packets
+from others; a rule that asks for more is shadowed where all that its header part allows is taken. What is not known, or would be too
+much work to find out, is not said. Nothing here depends on the machine: rules that ask for its name or its VLANs take nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from firewall.match import Key
+from firewall.plan.classify import MOST_BOXES, boxes_by_version
+from firewall.plan.cover import Cover
+from firewall.plan.header_part import header_part
+from firewall.plan.known import Memory, memory
+from firewall.plan.model import Box, Environment
+from firewall.plan.shapes import ABSENT_PORT, ABSENT_PROTOCOL, top
+from rules_dsl import expression as ex
+from rules_dsl.expression import Expression
+from rules_dsl.policy import Hook, Mode, Policy, Protect, Rule
+
+MOST_PARTS: Final = 4096
+"""Parts of a rule's boxes, one for each range of what the policy protects: of more, the whole boxes are looked at."""
+
+_OF_THE_MACHINE: Final = frozenset(("vlan.id", "cf.colo.name", "cf.colo.region"))
+
+_PORT: Final = (0, ABSENT_PORT - 1)
+_NO_PORT: Final = (ABSENT_PORT, ABSENT_PORT)
+_WITH_PORTS: Final = (6, 17, 132)
+_LIKELY_PORT: Final = 49152
+"""The first of those that no service has (RFC 6335)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A packet by its header. Addresses are integers; `protocol` is None where a chain of IPv6 extension headers is cut, a port where the
+    packet has none."""
+
+    version: int
+    source: int
+    destination: int
+    protocol: int | None
+    source_port: int | None
+    destination_port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    rule: Rule
+    by: tuple[Rule, ...]
+    """In order: rules that together take every packet of it."""
+    witness: Witness
+    """A packet that would match, or, where the rule asks for more than a header (`is_whole` is false), that has its header."""
+    taker: Rule
+    """The first of the rules that are known as boxes which takes the witness."""
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Headers:
+    boxes: dict[int, tuple[Box, ...]]
+    """By IP version."""
+    is_exact: bool
+    """Not a superset."""
+
+
+def shadows(policy: Policy) -> tuple[Shadow, ...]:
+    """The rules that are never reached, in order. Disabled rules are not looked at."""
+    return tuple(_Search(policy).found())
+
+
+class _Search:
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        environment = Environment()
+        partial = Memory(policy.hook, environment)
+        remembered = memory(policy.hook, environment)
+        self._headers = [None if rule.mode is Mode.DISABLED else _headers(rule.predicate, remembered, partial) for rule in policy.rules]
+        self._parts = [[] if each is None else list(_parts(each, policy.protect)) for each in self._headers]
+        self._covers = {version: self._cover(version) for version in (4, 6)}
+        self._blind = False
+        """In this phase an `allow` may have let anything go on to the next."""
+
+    def _cover(self, version: int) -> Cover:
+        taken = [
+            box
+            for rule, each in zip(self._policy.rules, self._headers, strict=True)
+            if each is not None and each.is_exact and rule.ends
+            for box in each.boxes[version]
+        ]
+        asked = [part for parts in self._parts for of, part in parts if of == version]
+        return Cover([*taken, *asked], len(taken))
+
+    def found(self) -> Iterator[Shadow]:
+        rules = self._policy.rules
+        taking: list[int] = []
+        """Rules that take packets from all behind them."""
+        for index, rule in enumerate(rules):
+            if index and rule.phase != rules[index - 1].phase:
+                self._end_phase(taking)
+            headers = self._headers[index]
+            if headers is None:
+                self._blind |= self._policy.goes_on(rule) and rule.mode is not Mode.DISABLED
+                continue
+            by = self._takers(index)
+            if by is not None:
+                yield self._shadow(index, by, headers)
+            elif rule.ends:
+                self._take(index, headers, taking)
+
+    def _take(self, index: int, headers: _Headers, taking: list[int]) -> None:
+        rule = self._policy.rules[index]
+        goes_on = self._policy.goes_on(rule)
+        if not headers.is_exact:
+            self._blind |= goes_on
+            return
+        if not goes_on and not self._blind and not self._let_on(index, headers):
+            taking.append(index)
+        for version, boxes in headers.boxes.items():
+            for box in boxes:
+                self._covers[version].take(box, index)
+
+    def _let_on(self, index: int, headers: _Headers) -> bool:
+        """Whether an `allow` of its phase lets packets of the rule go on to the next phase."""
+        rules = self._policy.rules
+        if rules[index].phase == self._policy.last_phase:
+            return False
+        above = (self._covers[version].meeting_if_known(box) for version, boxes in headers.boxes.items() for box in boxes)
+        return any(self._policy.goes_on(rules[owner]) for owners in above for owner in owners)
+
+    def _end_phase(self, taking: Sequence[int]) -> None:
+        for cover in self._covers.values():
+            cover.keep(taking)
+        self._blind = False
+
+    def _takers(self, index: int) -> frozenset[int] | None:
+        parts = self._parts[index]
+        found: set[int] = set()
+        for version, part in parts:
+            owners = self._covers[version].owners_of(part)
+            if owners is None:
+                return None
+            found |= owners
+        return frozenset(found) if parts else None
+
+    def _shadow(self, index: int, by: frozenset[int], headers: _Headers) -> Shadow:
+        rules = self._policy.rules
+        version, part = self._parts[index][0]
+        point = _likely(part, version)
+        taker = self._covers[version].first_at(point)
+        assert taker is not None, "the part is covered"
+        return Shadow(rules[index], tuple(rules[each] for each in sorted(by)), _witness(point, version), rules[taker], headers.is_exact)
+
+
+def _headers(predicate: Expression, remembered: Memory, partial: Memory) -> _Headers | None:
+    roots = [ex.root_of(ex.operand_of(test)) for test in ex.tests_of(predicate)]
+    if not any(isinstance(root, ex.FieldValue) and root.field.name in _OF_THE_MACHINE for root in roots):
+        boxes = boxes_by_version(remembered.of(predicate))
+        if boxes is not None:
+            return _Headers(boxes, True)
+    boxes = boxes_by_version(partial.of(header_part(predicate, MOST_BOXES)))
+    return None if boxes is None else _Headers(boxes, False)
+
+
+# -- packets -----------------------------------------------------------------------------------------------------------
+
+
+def _possible(version: int) -> Iterator[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]:
+    """Source port, destination port and protocol of packets that there are: a packet cut within its ports has the first alone, and
+    every IPv4 header has a protocol."""
+    for protocol in _WITH_PORTS:
+        yield _PORT, _PORT, (protocol, protocol)
+    yield _NO_PORT, _NO_PORT, (0, ABSENT_PROTOCOL - (version == 4))
+    for protocol in _WITH_PORTS:
+        yield _PORT, _NO_PORT, (protocol, protocol)
+
+
+def _parts(headers: _Headers, protect: Protect) -> Iterator[tuple[int, Box]]:
+    """What of the boxes can be in a packet that the policy protects, by IP version."""
+    for version, boxes in headers.boxes.items():
+        every = ((0, top(Key.DESTINATION, version)),)
+        seen = every if protect.everything or protect.interfaces or protect.marks else protect.v4 if version == 4 else protect.v6
+        if len(seen) * len(boxes) > MOST_PARTS:
+            seen = every
+        for box in boxes:
+            for destination in seen:
+                for ports in _possible(version):
+                    part = _common(box, ((0, top(Key.SOURCE, version)), destination, *ports))
+                    if part is not None:
+                        yield version, part
+
+
+def _common(one: Box, other: Box) -> Box | None:
+    found = tuple((max(low, bottom), min(high, top)) for (low, high), (bottom, top) in zip(one, other, strict=True))
+    return None if any(low > high for low, high in found) else found
+
+
+def _likely(part: Box, version: int) -> tuple[int, ...]:
+    """A packet of the part as one meets it: no network's own address, and a client's source port."""
+    source, destination, source_port, destination_port, protocol = part
+    return (
+        min(source[0] + 1, source[1]),
+        min(destination[0] + 1, destination[1]),
+        min(max(source_port[0], _LIKELY_PORT), source_port[1]),
+        min(max(destination_port[0], 1), destination_port[1]),
+        protocol[0],
+    )
+
+
+def _witness(point: Sequence[int], version: int) -> Witness:
+    source, destination, source_port, destination_port, protocol = point
+    return Witness(
+        version,
+        source,
+        destination,
+        protocol if protocol < ABSENT_PROTOCOL else None,
+        source_port if source_port < ABSENT_PORT else None,
+        destination_port if destination_port < ABSENT_PORT else None,
+    )
