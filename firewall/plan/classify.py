@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from firewall.match import PacketClass
+from firewall.match import Key, PacketClass
 from firewall.plan.expected_cost import CLASSIFIER, cost_of
 from firewall.plan.known import Known
 from firewall.plan.merge import merge
 from firewall.plan.model import Box, ClassifierStage, Element, RuleStage
-from firewall.plan.shapes import boxes_of, universal, without_transport
+from firewall.plan.shapes import boxes_in, boxes_of, top, universal, without_transport
+from rules_dsl.expression import And, Expression, FieldValue, InAddresses, InRanges, IsTrue, Ranges
 from rules_dsl.policy import Hook, Policy, Rule
 
 MOST_BOXES: Final = 256
@@ -25,6 +26,13 @@ MOST_NATIVE: Final = 256
 FEWEST: Final = 4
 """Rules that are looked at."""
 
+_ADDRESSES: Final = {"ip.src": Key.SOURCE, "ip.dst": Key.DESTINATION}
+_HEADERS: Final = {"tcp": 6, "udp": 17}
+_PORTS: Final = {
+    f"{name}.{port}": (number, key)
+    for name, number in _HEADERS.items()
+    for port, key in (("srcport", Key.SOURCE_PORT), ("dstport", Key.DESTINATION_PORT))
+}
 _CLASSES: Final = {4: (PacketClass.IP4, PacketClass.IP4_LATER), 6: (PacketClass.IP6, PacketClass.IP6_LATER)}
 
 
@@ -71,8 +79,55 @@ def runs(policy: Policy, known: Sequence[Known | None]) -> Iterator[int | Run]:
 def boxes_by_version(known: Known) -> dict[int, tuple[Box, ...]] | None:
     """The rule as boxes of each IP version; None where it is no boxes, or not the same in all classes of packets."""
     if known.boxes is False:
-        known.boxes = _boxes(known)
+        known.boxes = quick_boxes(known.predicate) or _boxes(known)
     return known.boxes
+
+
+def quick_boxes(predicate: Expression) -> dict[int, tuple[Box, ...]] | None:
+    """What `_boxes` would say of a conjunction of plain tests on different keys; None for anything else, and where it is not sure. Rules
+    of this kind come by the ten thousand."""
+    asked: dict[int, dict[Key, Ranges]] = {4: {}, 6: {}}
+    protocols: Ranges | None = None
+    needed: int | None = None
+    whole = 0
+    for test in predicate.items if isinstance(predicate, And) else (predicate,):
+        match test:
+            case InAddresses(FieldValue(field), v4, v6) if field.name in _ADDRESSES and _ADDRESSES[field.name] not in asked[4]:
+                asked[4][_ADDRESSES[field.name]], asked[6][_ADDRESSES[field.name]] = v4, v6
+            case InRanges(FieldValue(field), ranges) if (
+                field.name == "ip.proto" and protocols is None and ranges != ((0, 255),) and ranges[-1][1] < 256
+            ):
+                protocols = ranges
+            case InRanges(FieldValue(field), ranges) if field.name in _PORTS:
+                number, key = _PORTS[field.name]
+                if key in asked[4] or needed not in (None, number):
+                    return None
+                needed = number
+                asked[4][key] = asked[6][key] = ranges
+            case IsTrue(field) if field.name in _HEADERS and needed in (None, _HEADERS[field.name]):
+                needed, whole = _HEADERS[field.name], 1
+            case _:
+                return None
+    if needed is not None:
+        if protocols is not None and not any(low <= needed <= high for low, high in protocols):
+            return {4: (), 6: ()}
+        protocols = ((needed, needed),)
+    found = {}
+    for version, ranges_by_key in asked.items():
+        if any(ranges and ranges[-1][1] > _most(key, version) for key, ranges in ranges_by_key.items()):
+            return None
+        if protocols is not None:
+            ranges_by_key[Key.PROTOCOL] = tuple((2 * low + whole, 2 * high + 1) for low, high in protocols)
+        boxes = boxes_in(ranges_by_key, version, MOST_BOXES)
+        if boxes is None:
+            return None
+        found[version] = boxes
+    return found
+
+
+def _most(key: Key, version: int) -> int:
+    """The highest value of a key that packets have."""
+    return top(key, version) - (key in (Key.SOURCE_PORT, Key.DESTINATION_PORT))
 
 
 def _boxes(known: Known) -> dict[int, tuple[Box, ...]] | None:

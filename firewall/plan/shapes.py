@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
+from math import prod
 from typing import Final
 
 from firewall.match import Key, Match, PacketClass
@@ -64,14 +65,17 @@ def boxes_of(terms: Iterable[Term], version: int, most: int) -> tuple[Box, ...] 
         if Key.PROTOCOL in ranges:
             whole = any(match.is_header for match in fixed)
             ranges[Key.PROTOCOL] = tuple((2 * low + whole, 2 * high + 1) for low, high in ranges[Key.PROTOCOL])
-        values = [ranges.get(key) or ((0, top(key, version)),) for key in Key]
-        count = 1
-        for each in values:
-            count *= len(each)
-        if len(boxes) + count > most:
+        more = boxes_in(ranges, version, most - len(boxes))
+        if more is None:
             return None
-        boxes += product(*values)
+        boxes += more
     return tuple(boxes)
+
+
+def boxes_in(ranges: Mapping[Key, Ranges], version: int, most: int) -> tuple[Box, ...] | None:
+    """The product of the ranges of each key, as boxes; None where they are more than `most`."""
+    values = [ranges[key] if key in ranges else ((0, top(key, version)),) for key in Key]
+    return None if prod(map(len, values)) > most else tuple(product(*values))
 
 
 def without_transport(boxes: Sequence[Box]) -> frozenset[Box]:

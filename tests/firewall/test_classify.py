@@ -14,8 +14,11 @@ from test_merge import SPAN, address, number, odd, random_header_packet, rule_of
 from firewall import nft
 from firewall.kernel import Kernel
 from firewall.plan import ClassifierStage, Environment, PacketClass, Pass, Plan, plan
+from firewall.plan.classify import quick_boxes
+from firewall.plan.known import memory
+from firewall.plan.shapes import boxes_of, without_transport
 from firewall.render import render
-from rules_dsl.expression import And, Expression, IsTrue, Not, Or
+from rules_dsl.expression import And, Expression, FieldValue, InAddresses, InRanges, IsTrue, Not, Or
 from rules_dsl.fields import FIELDS
 from rules_dsl.packet import Packet, Place
 from rules_dsl.policy import Action, Hook, Mode, Policy, Protect, Rule
@@ -107,6 +110,42 @@ def test_several_verdicts_are_asked_only_where_nothing_comes_between() -> None:
     output = {"hook": Hook.OUTPUT}
     assert "ClassifierStage" not in kinds(plan(policy(mixed(40), ENDING, **output), Environment()))
     assert kinds(plan(policy(mixed(40), **output), Environment())) == ["ClassifierStage"]
+
+
+def test_the_quick_way_to_boxes_is_the_long_one() -> None:
+    """Of predicates drawn at random: whatever it says is what the passes make of each class of packets."""
+    rng = random.Random(6)
+    remembered = memory(Hook.PREROUTING, Environment())
+    told = 0
+    for _ in range(3000):
+        predicate = drawn(rng, 1)[0] if rng.random() < 0.3 else And(tuple(plain_test(rng) for _ in range(rng.randint(1, 4))))
+        quick = quick_boxes(predicate)
+        if quick is None:
+            continue
+        told += 1
+        known = remembered.of(predicate)
+        for version, (whole, later) in {4: (PacketClass.IP4, PacketClass.IP4_LATER), 6: (PacketClass.IP6, PacketClass.IP6_LATER)}.items():
+            terms, of_later = known.terms(whole), known.terms(later)
+            assert terms is not None
+            assert of_later is not None
+            assert set(boxes_of(terms, version, 256) or ()) == set(quick[version]), predicate
+            assert set(boxes_of(of_later, version, 256) or ()) == without_transport(quick[version]), predicate
+    assert told > 1000
+
+
+def plain_test(rng: random.Random) -> Expression:
+    kind = rng.choice(("ip.src", "ip.dst", "tcp.dstport", "tcp.srcport", "udp.dstport", "udp.srcport", "ip.proto", "tcp", "udp", "icmp"))
+    if kind in ("ip.src", "ip.dst"):
+        low, other = rng.getrandbits(32), rng.getrandbits(64) << 64
+        v4, v6 = ((low, min(low + 300, (1 << 32) - 1)),), ((other, other + 5),)
+        return InAddresses(
+            FieldValue(FIELDS[kind]), rng.choice((v4, (), ((0, (1 << 32) - 1),))), rng.choice((v6, (), ((0, (1 << 128) - 1),)))
+        )
+    if "." in kind:
+        top = 255 if kind == "ip.proto" else 65535
+        low = rng.choice((0, 6, 17, rng.randint(0, top)))
+        return InRanges(FieldValue(FIELDS[kind]), rng.choice((((low, low),), ((low, top),), ((0, top),), ((0, 3), (6, 9)))))
+    return IsTrue(FIELDS[kind])
 
 
 # -- in the kernel
