@@ -99,6 +99,7 @@ _ALL = (
     Code("W0501", "a list that no rule uses", "The list is defined, and neither a rule nor a test names it.", "list a = { 1 }", 'list a = { 1 }\ncount "x" when ip.ttl in $a'),
     Code("W0502", "a rule that no packet reaches", "A rule above it ends the evaluation of every packet.", 'allow "all" when true\nblock "x" when tcp', 'block "x" when tcp\nallow "all" when true'),
     Code("W0503", "a country or AS number that no network has", "The geo files have no entry of it, so the test matches nothing. A slip of the pen, or a file that is too old.", 'geo "countries.mmdb"\nblock "x" when ip.src.country == "UK"', 'geo "countries.mmdb"\nblock "x" when ip.src.country == "GB"'),
+    Code("W0504", "a shadowed rule", "Rules above it that end, one or several together, take every packet that the addresses, ports and protocol of this one allow. The help names one of these packets, and where it ends.", 'block "telnet" when tcp.dstport in {20..30}\nallow "office" when tcp.dstport == 23 and ip.src == 192.0.2.0/24', 'allow "office" when tcp.dstport == 23 and ip.src == 192.0.2.0/24\nblock "telnet" when tcp.dstport in {20..30}'),
 )  # fmt: skip
 
 CODES: Mapping[str, Code] = MappingProxyType({code.code: code for code in _ALL})

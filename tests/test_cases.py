@@ -2,8 +2,8 @@
 
 A case is a heading, some words and fenced blocks: one input (`rules` or `expression`), files that it names (`file NAME`), and what
 comes out of it (`diagnostics`, `typed`, `formatted`). `pytest --update` writes what comes out; review the diff. An input's fence may
-say more: `rules planned` (also asks whether the rules can be enforced), `rules escaped` (the text is bytes with Python's escapes),
-`expression nesting=3` (a limit). `{{( * 129}}` stands for 129 parentheses.
+say more: `rules planned` (also asks whether the rules can be enforced, and are reached), `rules escaped` (the text is bytes with
+Python's escapes), `expression nesting=3` (a limit). `{{( * 129}}` stands for 129 parentheses.
 """
 
 from __future__ import annotations
@@ -112,8 +112,9 @@ def run(case: Case, folder: Path) -> Outcome:
         return Outcome(found)
     if "planned" in block.arguments:
         from firewall.cli.compiling import enforcement_findings
+        from firewall.cli.shadowed import shadow_diagnostic, shadowed_rules
 
-        found += enforcement_findings(policy)
+        found += (*enforcement_findings(policy), *map(shadow_diagnostic, shadowed_rules(policy, found)))
     typed = "".join(f"{rule.name}: {typed_text(rule.predicate)}\n" for rule in policy.rules)
     return Outcome(found, typed, format_policy(text) if "escaped" not in block.arguments else "")
 

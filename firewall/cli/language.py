@@ -28,7 +28,8 @@ def register(commands: Commands) -> None:
         _check,
         "parse and check rule files; all diagnostics at once",
         "Parses and checks rule files and prints every error and warning found, with its place. Exits 1 where there is an error.\n"
-        "A rule that is right but cannot be enforced by this version is an error too; --language asks only whether it is right.",
+        "A rule that is right but cannot be enforced by this version is an error too; --language asks only whether it is right.\n"
+        "A rule that no packet reaches, since rules above it end the evaluation of all of its packets, is a warning with an example.",
         "mantlet check acme.rules",
         "mantlet check --format json *.rules   # for an editor or a pipeline",
     )
@@ -87,6 +88,7 @@ def register(commands: Commands) -> None:
 
 def _check(options: argparse.Namespace) -> Exit:
     from firewall.cli.policies import geo_table, require_file
+    from firewall.cli.shadowed import shadow_diagnostic, shadow_json, shadowed_rules
     from rules_dsl import check_policy, to_json
 
     geo = geo_table(options.geo)
@@ -101,12 +103,21 @@ def _check(options: argparse.Namespace) -> Exit:
             from firewall.cli.compiling import enforcement_findings
 
             diagnostics += enforcement_findings(policy)
+        shadows = shadowed_rules(policy, found) if policy is not None else ()
+        diagnostics += map(shadow_diagnostic, shadows)
         bad = sum(diagnostic.is_error for diagnostic in diagnostics)
         errors += bad
         warnings += len(diagnostics) - bad
         rules = len(policy.rules) if policy is not None else None
         if wants_json(options):
-            documents.append({"file": str(path), "rules": rules, "diagnostics": [to_json(diagnostic) for diagnostic in diagnostics]})
+            documents.append(
+                {
+                    "file": str(path),
+                    "rules": rules,
+                    "diagnostics": [to_json(diagnostic) for diagnostic in diagnostics],
+                    "shadowed": [shadow_json(shadow) for shadow in shadows],
+                }
+            )
         else:
             show_diagnostics(diagnostics, as_json=False, stream=sys.stdout)
             if not diagnostics and policy is not None:

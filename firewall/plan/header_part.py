@@ -12,7 +12,18 @@ from rules_dsl.fields import FIELDS, PROTOCOL_NUMBER
 from rules_dsl.ranges import merged
 
 _KEYS = frozenset(
-    ("ip.src", "ip.dst", "ip.proto", "ip.version", "tcp.srcport", "tcp.dstport", "udp.srcport", "udp.dstport", "sctp.srcport", "sctp.dstport")
+    (
+        "ip.src",
+        "ip.dst",
+        "ip.proto",
+        "ip.version",
+        "tcp.srcport",
+        "tcp.dstport",
+        "udp.srcport",
+        "udp.dstport",
+        "sctp.srcport",
+        "sctp.dstport",
+    )
 )
 _ALWAYS_THERE = frozenset(("ip.src", "ip.dst", "ip.version"))
 """Those that boxes have negated too."""
@@ -32,6 +43,8 @@ def header_part(expression: Expression, most: int) -> Expression:
             return negation(item)
         case ex.Not() | ex.Xor():
             return TRUE
+        case ex.IsTrue(field) if field.name in _PROTOCOLS:
+            return expression
         case _ if _is_key(expression, _KEYS, most):
             return expression
         case _:

@@ -6,7 +6,6 @@ much work to find out, is not said. Nothing here depends on the machine: rules t
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,7 +19,7 @@ from firewall.plan.model import Box, Environment
 from firewall.plan.shapes import ABSENT_PORT, ABSENT_PROTOCOL, top
 from rules_dsl import expression as ex
 from rules_dsl.expression import Expression
-from rules_dsl.policy import Hook, Mode, Policy, Protect, Rule
+from rules_dsl.policy import Mode, Policy, Protect, Rule
 
 MOST_PARTS: Final = 4096
 """Parts of a rule's boxes, one for each range of what the policy protects: of more, the whole boxes are looked at."""
@@ -30,14 +29,16 @@ _OF_THE_MACHINE: Final = frozenset(("vlan.id", "cf.colo.name", "cf.colo.region")
 _PORT: Final = (0, ABSENT_PORT - 1)
 _NO_PORT: Final = (ABSENT_PORT, ABSENT_PORT)
 _WITH_PORTS: Final = (6, 17, 132)
-_LIKELY_PORT: Final = 49152
-"""The first of those that no service has (RFC 6335)."""
+_LIKELY_PORTS: Final = 49152, 80
+"""Source and destination: the first that no service has (RFC 6335), and a service's."""
+_LIKELY_ADDRESSES: Final = {4: (0xC0000201, 0xC6336401), 6: ((0x20010DB8 << 96) + 1, (0x20010DB8 << 96) + 2)}
+"""Source and destination from the networks for documentation (RFC 5737, RFC 3849)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A packet by its header. Addresses are integers; `protocol` is None where a chain of IPv6 extension headers is cut, a port where the
-    packet has none."""
+    """A packet by its headers, which are whole. Addresses are integers; `protocol` is None where a chain of IPv6 extension headers is cut,
+    a port where the packet has none."""
 
     version: int
     source: int
@@ -103,7 +104,7 @@ class _Search:
                 self._end_phase(taking)
             headers = self._headers[index]
             if headers is None:
-                self._blind |= self._policy.goes_on(rule) and rule.mode is not Mode.DISABLED
+                self._blind |= self._policy.goes_on(rule)
                 continue
             by = self._takers(index)
             if by is not None:
@@ -128,7 +129,7 @@ class _Search:
         rules = self._policy.rules
         if rules[index].phase == self._policy.last_phase:
             return False
-        above = (self._covers[version].meeting_if_known(box) for version, boxes in headers.boxes.items() for box in boxes)
+        above = (self._covers[version].meeting(box) for version, boxes in headers.boxes.items() for box in boxes)
         return any(self._policy.goes_on(rules[owner]) for owners in above for owner in owners)
 
     def _end_phase(self, taking: Sequence[int]) -> None:
@@ -169,45 +170,51 @@ def _headers(predicate: Expression, remembered: Memory, partial: Memory) -> _Hea
 
 
 def _possible(version: int) -> Iterator[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]:
-    """Source port, destination port and protocol of packets that there are: a packet cut within its ports has the first alone, and
-    every IPv4 header has a protocol."""
-    for protocol in _WITH_PORTS:
-        yield _PORT, _PORT, (protocol, protocol)
-    yield _NO_PORT, _NO_PORT, (0, ABSENT_PROTOCOL - (version == 4))
-    for protocol in _WITH_PORTS:
-        yield _PORT, _NO_PORT, (protocol, protocol)
+    """Source port, destination port and protocol, as boxes have them, of packets that there are. Where a header is whole there are its
+    ports; a packet cut within its ports has the first alone; every IPv4 packet has a protocol."""
+    for number in _WITH_PORTS:
+        yield _PORT, _PORT, (2 * number, 2 * number + 1)
+    behind = 0
+    for number in _WITH_PORTS:
+        yield _NO_PORT, _NO_PORT, (behind, 2 * number)
+        behind = 2 * number + 2
+    yield _NO_PORT, _NO_PORT, (behind, 2 * ABSENT_PROTOCOL - 1 if version == 4 else top(Key.PROTOCOL, 6))
+    for number in _WITH_PORTS:
+        yield _PORT, _NO_PORT, (2 * number, 2 * number)
+
+
+_POSSIBLE: Final = {version: tuple(_possible(version)) for version in (4, 6)}
 
 
 def _parts(headers: _Headers, protect: Protect) -> Iterator[tuple[int, Box]]:
     """What of the boxes can be in a packet that the policy protects, by IP version."""
+    everything = protect.everything or protect.interfaces or protect.marks
     for version, boxes in headers.boxes.items():
         every = ((0, top(Key.DESTINATION, version)),)
-        seen = every if protect.everything or protect.interfaces or protect.marks else protect.v4 if version == 4 else protect.v6
+        seen = every if everything else protect.v4 if version == 4 else protect.v6
         if len(seen) * len(boxes) > MOST_PARTS:
             seen = every
-        for box in boxes:
-            for destination in seen:
-                for ports in _possible(version):
-                    part = _common(box, ((0, top(Key.SOURCE, version)), destination, *ports))
-                    if part is not None:
-                        yield version, part
+        for source, destination, *asked in boxes:
+            cut = [part for part in (_common(destination, given) for given in seen) if part[0] <= part[1]]
+            for ports in _POSSIBLE[version]:
+                found = [_common(one, other) for one, other in zip(asked, ports, strict=True)]
+                if all(low <= high for low, high in found):
+                    for part in cut:
+                        yield version, (source, part, *found)
 
 
-def _common(one: Box, other: Box) -> Box | None:
-    found = tuple((max(low, bottom), min(high, top)) for (low, high), (bottom, top) in zip(one, other, strict=True))
-    return None if any(low > high for low, high in found) else found
+def _common(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return (one[0] if one[0] > other[0] else other[0]), (one[1] if one[1] < other[1] else other[1])
 
 
 def _likely(part: Box, version: int) -> tuple[int, ...]:
-    """A packet of the part as one meets it: no network's own address, and a client's source port."""
-    source, destination, source_port, destination_port, protocol = part
-    return (
-        min(source[0] + 1, source[1]),
-        min(destination[0] + 1, destination[1]),
-        min(max(source_port[0], _LIKELY_PORT), source_port[1]),
-        min(max(destination_port[0], 1), destination_port[1]),
-        protocol[0],
-    )
+    """A packet of the part as one meets it: no network's own address, a client's source port, a whole header."""
+    *ends, protocol = part
+    likely = [
+        wanted if low <= wanted <= high else min(low + is_address, high)
+        for (low, high), wanted, is_address in zip(ends, (*_LIKELY_ADDRESSES[version], *_LIKELY_PORTS), (1, 1, 0, 0), strict=True)
+    ]
+    return (*likely, min(protocol[0] | 1, protocol[1]))
 
 
 def _witness(point: Sequence[int], version: int) -> Witness:
@@ -216,7 +223,7 @@ def _witness(point: Sequence[int], version: int) -> Witness:
         version,
         source,
         destination,
-        protocol if protocol < ABSENT_PROTOCOL else None,
+        protocol >> 1 if protocol >> 1 < ABSENT_PROTOCOL else None,
         source_port if source_port < ABSENT_PORT else None,
         destination_port if destination_port < ABSENT_PORT else None,
     )

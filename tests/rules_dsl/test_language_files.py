@@ -150,6 +150,7 @@ SPECIAL = {
     "E0605": "a table",
     "E0608": "a table",
     "W0503": "a table",
+    "W0504": "by the plan",
     "E0904": "enforcement",
 }
 """Codes whose examples cannot be run as they stand."""
