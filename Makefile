@@ -9,7 +9,7 @@ ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
 PYTEST := $(ROOT) $(BIN)/python -m pytest
 WORKERS ?= 2
 
-.PHONY: help setup demo demo-api test unit lint types check format docs captures bench property protocols policies judge judged atomic sdk isolation storm fleet schema fuzz test-long clean
+.PHONY: help setup demo demo-api test unit lint types check format docs captures bench figures property protocols policies judge judged atomic sdk isolation storm fleet schema fuzz test-long clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -60,7 +60,12 @@ captures: setup  ## the captures of examples/
 
 bench: setup  ## cost a packet and frames a second, beside nft and iptables; how fast the API enforces, reads and starts
 	$(ROOT) $(BIN)/mantlet bench
+	$(ROOT) $(BIN)/mantlet bench --classbench $(if $(FILTERS),--filters $(FILTERS))
 	$(ROOT) $(BIN)/mantlet bench-api
+
+figures: setup  ## docs/reference/performance.md and its plots, measured here (an hour; FILTERS=folder of ClassBench's .cb files)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(ROOT) $(BIN)/mantlet bench --classbench --rounds 3 $(if $(FILTERS),--filters $(FILTERS)) --write docs/reference
 
 property: setup  ## kernel = reference: a million random expression-packet pairs (MANTLET_PAIRS=N), and random rule files
 	$(PYTEST) -s tests/bpf/test_lower_random.py tests/firewall/test_plan_random.py

@@ -40,7 +40,7 @@ class Classified:
     stage: ClassifierStage
     image: ProgramImage
     search: str | None = None
-    """The chain that finds out which rule it was."""
+    """The chain that finds out which rule, or which verdict, it was."""
     _asking: Asking | None = None
 
     def says(self, action: Action) -> ProgramImage:

@@ -539,11 +539,12 @@ class _Renderer:
         found = self.classified(stage, told)
         targets = [self.verdict(action, stage.phase) for action in told]
         if len(told) > 1:
-            target = self.chain(f"{chain.removeprefix(self.prefix + '.')}.{found.image.name}")
-            for action, verdict in zip(told[:-1], targets, strict=False):
-                self.ask(target, found.says(action), verdict, comment=action.value)
-            self.ask(target, None, targets[-1], comment=told[-1].value)
-            targets = [target]
+            if found.search is None:
+                found.search = self.new_chain(found.image.name)
+                for action, verdict in zip(told[:-1], targets, strict=False):
+                    self.ask(found.search, found.says(action), verdict, comment=action.value)
+                self.ask(found.search, None, targets[-1], comment=told[-1].value)
+            targets = [found.search]
         self.ask(chain, found.image, targets[0], comment=names)
 
     def classified(self, stage: ClassifierStage, told: Collection[Action]) -> Classified:

@@ -14,7 +14,6 @@ from firewall.native import match_text
 from firewall.plan import ClassifierStage, Key, MapStage, Plan, RuleStage, Stage, Term
 from firewall.plan.expected_cost import cost_of, worst, worst_per_byte
 from firewall.plan.gather import has_payload
-from firewall.render import few
 from rules_dsl import expression as ex
 from rules_dsl.expression import Expression
 from rules_dsl.policy import Mode, Rule
@@ -168,7 +167,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
                     if stage.fixed:
                         yield f"       {_conjunction(stage.fixed)}"
                 case ClassifierStage():
-                    names = few([headline(rule) for _, rule in stage.members])
+                    names = ", ".join(headline(rule) for _, rule in stage.members)
                     yield f"  {number}. search tree of {len(stage.elements)} boxes: {names}"
                 case _:
                     assert_never(stage)
@@ -259,6 +258,8 @@ def nft_lines(generation: Generation) -> Iterator[str]:
         chains.setdefault(match.chain, []).append(f"{program}{verdict}{comment}")
     yield f"table inet {TABLE} {{"
     yield from (f"\t{line}" for line in objects)
+    if counted := [f'"{name}"' for name in generation.counted if name]:
+        yield f"\t# programs count {', '.join(counted)}"
     for bulk in generation.bulk:
         yield f"\t# set {bulk.set_name}: {len(bulk.ranges):,} elements, loaded apart"
     for name, rules in chains.items():
