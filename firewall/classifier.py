@@ -29,8 +29,6 @@ from firewall.plan.shapes import asks_header, top
 from rules_dsl.policy import Action
 
 _OUTCOMES: Final = {Action.ALLOW: 1, Action.BLOCK: 2, Action.REJECT: 3}
-
-
 _KEPT: Final = 256
 """Programs."""
 

@@ -18,6 +18,8 @@ from rules_dsl.policy import Hook
 
 MOST_KNOWN: Final = 200_000
 """Predicates that are remembered from one plan to the next."""
+MOST_SPLITS: Final = 100_000
+"""Of them, a class of packets each."""
 _SCENES: Final = 4
 """For which so many are."""
 
@@ -31,8 +33,7 @@ class Known:
     """Tests that no program can hold, and why."""
     connection: tuple[str, ...]
     """Fields of the connection's state that it asks for."""
-    _hook: Hook
-    _environment: Environment
+    _memory: Memory
     _splits: dict[tuple[PacketClass, bool], tuple[Split, ...] | UnenforceableError] = field(default_factory=dict)
     boxes: dict[int, tuple[Box, ...]] | Literal[False] | None = False
     """What `classify` makes of it; False: it was not asked yet."""
@@ -42,10 +43,11 @@ class Known:
         found = self._splits.get((packets, once))
         if found is None:
             try:
-                found = split(self.predicate, Scene(packets, self._hook, self._environment, refusal), once=once)
+                found = split(self.predicate, self._memory.scene(packets), once=once)
             except UnenforceableError as error:
                 found = error
             self._splits[packets, once] = found
+            self._memory.splits += 1
         if isinstance(found, UnenforceableError):
             raise found
         return found
@@ -65,13 +67,18 @@ class Memory:
     def __init__(self, hook: Hook, environment: Environment) -> None:
         self._hook, self._environment = hook, environment
         self._known: dict[int, Known] = {}
+        self.splits = 0
+
+    def scene(self, packets: PacketClass) -> Scene:
+        return Scene(packets, self._hook, self._environment, refusal)
 
     def of(self, predicate: Expression) -> Known:
         found = self._known.get(id(predicate))
         if found is None:
-            if len(self._known) >= MOST_KNOWN:
+            if len(self._known) >= MOST_KNOWN or self.splits >= MOST_SPLITS:
                 self._known.clear()
-            found = Known(predicate, _too_large(predicate), _connection(predicate), self._hook, self._environment)
+                self.splits = 0
+            found = Known(predicate, _too_large(predicate), _connection(predicate), self)
             self._known[id(predicate)] = found  # which keeps the predicate, so that no other gets its id
         return found
 
