@@ -1,7 +1,8 @@
 """Whether boxes together hold all of another box.
 
 Each key's values are counted by the borders that the boxes have there, so that a box is a few small numbers, whatever the addresses.
-What is left of a box is cut by the largest of those that meet it, again and again, until nothing is left or a piece that none meets."""
+What is left of a box is cut by the largest of those that meet it, again and again, until nothing is left or a piece that none meets;
+where the largest holds it in every key but one, by all that do so together."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from firewall.plan.model import Box
 
 MOST_PIECES: Final = 1000
 """Pieces of one box that are looked at, beyond which it counts as not covered."""
-MOST_PIECES_OF_ALL: Final = 20_000
-"""Pieces of all boxes; beyond it, only single boxes are found that hold another."""
+MOST_WORK: Final = 1_000_000_000
+"""Ranks and boxes that are looked at in all, beyond which every box counts as not covered."""
 
 Ranks = NDArray[np.int32]
 
@@ -34,7 +35,7 @@ class Cover:
         self._highs: Ranks = np.empty((keys, most), np.int32)
         self._owners: NDArray[np.int64] = np.empty(most, np.int64)
         self._count = 0
-        self._pieces = 0
+        self._work = 0
 
     def take(self, box: Box, owner: int) -> None:
         self._lows[:, self._count], self._highs[:, self._count] = self._ranks_of(box)
@@ -60,6 +61,8 @@ class Cover:
 
     def owners_of(self, box: Box) -> frozenset[int] | None:
         """Owners whose boxes together hold all of this one; None where a part is left, or where that is too much work to find out."""
+        if self._work > MOST_WORK:
+            return None
         low, high = self._ranks_of(box)
         near = self._near(low, high)
         if not near.size:
@@ -68,7 +71,8 @@ class Cover:
         whole = near[((lows <= low[:, None]) & (highs >= high[:, None])).all(0)]
         if whole.size:
             return frozenset((int(self._owners[whole].min()),))
-        if self._pieces > MOST_PIECES_OF_ALL or _has_gap(np.maximum(lows, low[:, None]), np.minimum(highs, high[:, None]), low, high):
+        self._work += len(self._edges) * near.size + int((high - low).sum())
+        if _has_gap(np.maximum(lows, low[:, None]), np.minimum(highs, high[:, None]), low, high):
             return None
         return self._cut(low, high, near)
 
@@ -83,6 +87,7 @@ class Cover:
         first, *others = sorted(range(len(shares)), key=shares.__getitem__)
         count = self._count
         near = np.flatnonzero((self._lows[first, :count] <= high[first]) & (self._highs[first, :count] >= low[first]))
+        self._work += count // 16 + len(others) * near.size
         for key in others:
             near = near[(self._lows[key, near] <= high[key]) & (self._highs[key, near] >= low[key])]
         return near
@@ -93,28 +98,65 @@ class Cover:
         for _ in range(MOST_PIECES):
             if not left:
                 return frozenset(used)
-            self._pieces += 1
             low, high, near = left.pop()
+            self._work += len(self._edges) * near.size
             lows, highs = np.maximum(self._lows[:, near], low[:, None]), np.minimum(self._highs[:, near], high[:, None])
             meets = (lows <= highs).all(0)
             near, lows, highs = near[meets], lows[:, meets], highs[:, meets]
             if not near.size:
                 return None
             largest = int((highs - lows + 1.0).prod(0).argmax())
+            cut = (lows != low[:, None]) | (highs != high[:, None])
+            if cut[:, largest].sum() <= 1:
+                key = int(cut[:, largest].argmax())
+                slabs = np.flatnonzero(~np.delete(cut, key, 0).any(0))
+                needed, gaps = _swept(lows[key, slabs], highs[key, slabs], int(low[key]), int(high[key]))
+                used.update(self._owners[near[slabs[needed]]].tolist())
+                near = np.delete(near, slabs)
+                left += [
+                    (_with(low, key, first), _with(high, key, last), near) for first, last in sorted(gaps, key=lambda gap: gap[1] - gap[0])
+                ]
+                continue
             used.add(int(self._owners[near[largest]]))
             near = np.delete(near, largest)
-            low, high = low.copy(), high.copy()
-            for key, (bottom, top) in enumerate(zip(lows[:, largest], highs[:, largest], strict=True)):
+            for key, (bottom, top) in enumerate(zip(lows[:, largest].tolist(), highs[:, largest].tolist(), strict=True)):
                 if low[key] < bottom:
-                    below = high.copy()
-                    below[key] = bottom - 1
-                    left.append((low.copy(), below, near))
+                    left.append((low, _with(high, key, bottom - 1), near))
                 if top < high[key]:
-                    above = low.copy()
-                    above[key] = top + 1
-                    left.append((above, high.copy(), near))
-                low[key], high[key] = bottom, top
+                    left.append((_with(low, key, top + 1), high, near))
+                low, high = _with(low, key, bottom), _with(high, key, top)
         return None
+
+
+def _with(ranks: Ranks, key: int, rank: int) -> Ranks:
+    changed = ranks.copy()
+    changed[key] = rank
+    return changed
+
+
+def _swept(lows: Ranks, highs: Ranks, low: int, high: int) -> tuple[list[int], list[tuple[int, int]]]:
+    """The places of ranges that hold all that the ranges do of `low` to `high`, few of them; and what none holds."""
+    needed: list[int] = []
+    gaps: list[tuple[int, int]] = []
+    reached = furthest = low - 1
+    best = -1
+    """Of those that begin where the needed ones end, or before, the one that goes furthest."""
+    for place in np.argsort(lows, kind="stable").tolist():
+        first = int(lows[place])
+        if first > reached + 1:
+            if best >= 0:
+                needed.append(best)
+                reached, best = furthest, -1
+            if first > reached + 1:
+                gaps.append((reached + 1, first - 1))
+                reached = furthest = first - 1
+        if highs[place] > furthest:
+            best, furthest = place, int(highs[place])
+    if best >= 0:
+        needed.append(best)
+    if furthest < high:
+        gaps.append((furthest + 1, high))
+    return needed, gaps
 
 
 def _has_gap(lows: Ranks, highs: Ranks, low: Ranks, high: Ranks) -> bool:

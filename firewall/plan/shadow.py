@@ -18,7 +18,7 @@ from firewall.plan.known import Memory, memory
 from firewall.plan.model import Box, Environment
 from firewall.plan.shapes import ABSENT_PORT, ABSENT_PROTOCOL, top
 from rules_dsl import expression as ex
-from rules_dsl.expression import Expression
+from rules_dsl.expression import Expression, Ranges
 from rules_dsl.policy import Mode, Policy, Protect, Rule
 
 MOST_PARTS: Final = 4096
@@ -80,20 +80,21 @@ class _Search:
         partial = Memory(policy.hook, environment)
         remembered = memory(policy.hook, environment)
         self._headers = [None if rule.mode is Mode.DISABLED else _headers(rule.predicate, remembered, partial) for rule in policy.rules]
-        self._parts = [[] if each is None else list(_parts(each, policy.protect)) for each in self._headers]
         self._covers = {version: self._cover(version) for version in (4, 6)}
         self._blind = False
         """In this phase an `allow` may have let anything go on to the next."""
 
     def _cover(self, version: int) -> Cover:
-        taken = [
-            box
+        known = [
+            (rule.ends and each.is_exact, each.boxes[version])
             for rule, each in zip(self._policy.rules, self._headers, strict=True)
-            if each is not None and each.is_exact and rule.ends
-            for box in each.boxes[version]
+            if each is not None
         ]
-        asked = [part for parts in self._parts for of, part in parts if of == version]
-        return Cover([*taken, *asked], len(taken))
+        every = tuple((0, top(key, version)) for key in Key)
+        possible = [(*every[:2], *ports) for ports in _POSSIBLE[version]]
+        protected = [(every[0], seen, *every[2:]) for seen in _protected(self._policy.protect, version)]
+        boxes = [box for _, each in known for box in each]
+        return Cover([*boxes, *possible, *protected], sum(len(each) for takes, each in known if takes))
 
     def found(self) -> Iterator[Shadow]:
         rules = self._policy.rules
@@ -106,7 +107,7 @@ class _Search:
             if headers is None:
                 self._blind |= self._policy.goes_on(rule)
                 continue
-            by = self._takers(index)
+            by = self._takers(headers)
             if by is not None:
                 yield self._shadow(index, by, headers)
             elif rule.ends:
@@ -137,19 +138,18 @@ class _Search:
             cover.keep(taking)
         self._blind = False
 
-    def _takers(self, index: int) -> frozenset[int] | None:
-        parts = self._parts[index]
+    def _takers(self, headers: _Headers) -> frozenset[int] | None:
         found: set[int] = set()
-        for version, part in parts:
+        for version, part in _parts(headers, self._policy.protect):
             owners = self._covers[version].owners_of(part)
             if owners is None:
                 return None
             found |= owners
-        return frozenset(found) if parts else None
+        return frozenset(found) or None
 
     def _shadow(self, index: int, by: frozenset[int], headers: _Headers) -> Shadow:
         rules = self._policy.rules
-        version, part = self._parts[index][0]
+        version, part = next(_parts(headers, self._policy.protect))
         point = _likely(part, version)
         taker = self._covers[version].first_at(point)
         assert taker is not None, "the part is covered"
@@ -186,14 +186,19 @@ def _possible(version: int) -> Iterator[tuple[tuple[int, int], tuple[int, int], 
 _POSSIBLE: Final = {version: tuple(_possible(version)) for version in (4, 6)}
 
 
+def _protected(protect: Protect, version: int) -> Ranges:
+    """The destinations of packets that the policy sees."""
+    if protect.everything or protect.interfaces or protect.marks:
+        return ((0, top(Key.DESTINATION, version)),)
+    return protect.v4 if version == 4 else protect.v6
+
+
 def _parts(headers: _Headers, protect: Protect) -> Iterator[tuple[int, Box]]:
     """What of the boxes can be in a packet that the policy protects, by IP version."""
-    everything = protect.everything or protect.interfaces or protect.marks
     for version, boxes in headers.boxes.items():
-        every = ((0, top(Key.DESTINATION, version)),)
-        seen = every if everything else protect.v4 if version == 4 else protect.v6
+        seen = _protected(protect, version)
         if len(seen) * len(boxes) > MOST_PARTS:
-            seen = every
+            seen = ((0, top(Key.DESTINATION, version)),)
         for source, destination, *asked in boxes:
             cut = [part for part in (_common(destination, given) for given in seen) if part[0] <= part[1]]
             for ports in _POSSIBLE[version]:

@@ -296,6 +296,19 @@ def test_ten_thousand_rules_take_seconds(seed: str) -> None:
     assert time.process_time() - start < 25  # 2 to 3 s on an idle machine
 
 
+def test_many_rules_together_shadow_one() -> None:
+    one_each = [number("tcp.dstport", port) for port in range(2000)]
+    policy = Policy(
+        "acme",
+        tuple(
+            Rule(f"{index}", Action.BLOCK, Mode.ENABLED, each, SPAN, "")
+            for index, each in enumerate([*one_each, number("tcp.dstport", 0, 1999), number("tcp.dstport", 0, 2000)])
+        ),
+    )
+    (shadow,) = shadows(policy)
+    assert (shadow.rule.name, len(shadow.by)) == ("2000", 2000)
+
+
 # -- the command
 
 
