@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -82,10 +81,8 @@ def classified(
     yes = frozenset(_OUTCOMES[action] for action in told)
     layout = _Layout(name, Family(stage.version), with_header, 0, rules if is_counted else 0, yes, has_record)
     made = build(layout.family, layout.keys, [*_entries(stage, layout)])
-    content = bytearray(made.image.tobytes())
-    struct.pack_into("=Q", content, 0, made.root)
     image = _program(replace(layout, units=_rounded(len(made.image))))
-    maps = tuple(replace(spec, initial=bytes(content)) if spec.name == _tree(name) else spec for spec in image.maps)
+    maps = tuple(replace(spec, initial=made.value()) if spec.name == _tree(name) else spec for spec in image.maps)
     return Classified(stage, replace(image, maps=maps), None, Asking(name, record_spec(_record(name))) if has_record else None)
 
 

@@ -61,16 +61,16 @@ def totals(pins: Pins, tenant: str) -> dict[str, Count]:
 def carry(pins: Pins, tenant: str, revision: int, is_kept: Callable[[str], bool]) -> None:
     """Adds to the tenant's `carried` what a generation has counted that no packet meets any more, and leaves out rules that are not
     kept. Raises BpfError."""
-    counted = _counted(pins.folder(tenant, revision))
-    if not any(packets for _, (packets, _) in counted):
-        return
     before = _read(pins, tenant)
     if revision in before.generations:
         return
+    counted = _counted(pins.folder(tenant, revision))
+    if not any(packets for _, (packets, _) in counted):
+        return
     rules = dict(before.rules)
     _add(rules, counted)
-    standing = {each for each in before.generations if each in pins.revisions(tenant)}
-    _write(pins, tenant, _Carried({*standing, revision}, {name: count for name, count in rules.items() if is_kept(name)}))
+    standing = before.generations.intersection(pins.revisions(tenant))
+    _write(pins, tenant, _Carried(standing | {revision}, {name: count for name, count in rules.items() if is_kept(name)}))
 
 
 def begin(pins: Pins, tenant: str, revision: int) -> None:

@@ -396,18 +396,20 @@ class Kernel:
         """Removes what no enforced generation needs: chains, sets, maps, counters, pins, the base of a hook to which nothing is
         dispatched, a tenant that somebody else has emptied with its claims, and the table where no tenant is left. Base chains
         that somebody else has changed are as they were. The counters of the tenants `heirs` stay, used or not."""
+        is_remembered = self.remembered() is not None
         stands = self.stands()
         live = stands.live
         gone = {prefix: parts for prefix, parts in stands.parts.items() if prefix not in live}
         if not live and not heirs:
-            stood = self._netlink.has_table(TABLE)
             chains = (*stands.chains, *stands.tenants, *(name for parts in gone.values() for name in parts.chains))
+            sets: tuple[str, ...] = ()
             self._memory = None
-            if stood:
+            if self._netlink.has_table(TABLE):
                 sets = self._netlink.sets(TABLE)
                 self._netlink.transact([netlink.delete_table(TABLE)])
-                return Swept(chains, sets, tuple(stands.counters), self._sweep_pins(gone.values(), stands, heirs))
-            return Swept(chains, (), tuple(stands.counters), self._sweep_pins(gone.values(), stands, heirs))
+            pins = self._sweep_pins(gone.values(), stands, heirs)
+            self._forget(self._pins.tenants(), stands, heirs)
+            return Swept(chains, sets, tuple(stands.counters), pins)
         empty = tuple(tenant for tenant, way in stands.tenants.items() if way is None)
         emptied = [message for tenant in empty for message in dispatch.change(tenant, stands.dispatched, frozenset())]
         stands.dispatched = tuple(entry for entry in stands.dispatched if stands.tenants.get(entry.tenant) is not None)
@@ -423,6 +425,7 @@ class Kernel:
             with self._own():
                 self._netlink.transact(removal)
         pins = self._sweep_pins(gone.values(), stands, heirs)
+        self._forget({parts.tenant for parts in gone.values()} if is_remembered else self._pins.tenants(), stands, heirs)
         is_counted = all(parts.counters is not None for parts in gone.values())
         stands.forget(gone)
         for tenant in empty:
@@ -470,10 +473,13 @@ class Kernel:
             elif tenant in heirs:
                 counts.carry(self._pins, tenant, parts.revision, lambda _: True)
             self._pins.remove(tenant, parts.revision)
-        for tenant in self._pins.tenants():
+        return tuple(str(self._pins.folder(parts.tenant, parts.revision)) for parts in pinned)
+
+    def _forget(self, tenants: Iterable[str], stands: Standing, heirs: Collection[str]) -> None:
+        """What programs have counted of those that are no more."""
+        for tenant in tenants:
             if stands.tenants.get(tenant) is None and tenant not in heirs:
                 counts.forget(self._pins, tenant)
-        return tuple(str(self._pins.folder(parts.tenant, parts.revision)) for parts in pinned)
 
 
 class _Claims:

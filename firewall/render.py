@@ -223,7 +223,7 @@ class _Renderer:
         """The stages of a phase, and the lines behind them."""
         first = next((place for place, stage in enumerate(stages) if self.is_evaluated(stage)), len(stages))
         for stage in stages[:first]:
-            self.stage(chain, stage, packets, closes=stage is stages[-1] and stage.phase == self.plan.policy.last_phase)
+            self.stage(chain, stage, packets, closes=self.closes(stages, stage))
         if first < len(stages):
             self.evaluation(chain, stages[first:], packets, last)
         else:
@@ -256,11 +256,11 @@ class _Renderer:
                 run.append(stage)
                 plain = tuple(term for term in stage.terms if term.payload is None)
                 if plain:
-                    self.stage(rest, replace(stage, terms=plain), packets)
+                    self.stage(rest, replace(stage, terms=plain), packets, closes=False)
                 continue
             self.asked(hit, evaluators, run)
             run = []
-            closes = stage is stages[-1] and stage.phase == self.plan.policy.last_phase
+            closes = self.closes(stages, stage)
             self.stage(rest, stage, packets, closes=closes)
             self.stage(hit, stage, packets, closes=closes)
         self.asked(hit, evaluators, run)
@@ -298,15 +298,17 @@ class _Renderer:
             kind = (evaluator.image.name, tuple(ending))
             if kind not in self.searches:
                 name = f"{evaluator.image.name}.{len(self.searches)}"
-                bits = (high - 1).bit_length()
-                rules = {number: (stage.index, stage.rule) for number, stage in ending.items()}
-                self.searches[kind] = self.search(name, evaluator, rules, bits, max(1, ceil(bits / DEEPEST_SEARCH)))
+                self.searches[kind] = self.search(name, evaluator, {number: (each.index, each.rule) for number, each in ending.items()})
             names = few([stage.rule.name for stage in ending.values()])
             self.ask(chain, evaluator.ended_among(low, high), self.searches[kind], comment=names)
 
-    def search(self, name: str, program: Found, ending: Mapping[int, tuple[int, Rule]], bits: int, width: int) -> str:
-        """A chain for packets that one of these rules ended: it asks the rule's number by digits of `width` bits, from the highest on.
-        The numbers differ in the lowest `bits` alone."""
+    def search(self, name: str, program: Found, ending: Mapping[int, tuple[int, Rule]]) -> str:
+        """A chain for packets that one of these rules ended: it finds out which, by the number that the program has of it."""
+        bits = max(ending).bit_length()
+        return self.search_digits(name, program, ending, bits, max(1, ceil(bits / DEEPEST_SEARCH)))
+
+    def search_digits(self, name: str, program: Found, ending: Mapping[int, tuple[int, Rule]], bits: int, width: int) -> str:
+        """Asks the rule's number by digits of `width` bits, from the highest on. The numbers differ in the lowest `bits` alone."""
         if len(ending) == 1:
             ((index, rule),) = ending.values()
             return self.end(index, rule)
@@ -315,13 +317,13 @@ class _Renderer:
         for number, rule_at in ending.items():
             ways.setdefault(number >> shift & ((1 << width) - 1), {})[number] = rule_at
         if len(ways) == 1:
-            return self.search(name, program, ending, shift, width)
+            return self.search_digits(name, program, ending, shift, width)
         here = self.new_chain(f"{name}.{min(ending)}.{bits}")
         *asked, (_, others) = ways.items()
         for digit, members in asked:
-            target = self.search(name, program, members, shift, width)
+            target = self.search_digits(name, program, members, shift, width)
             self.ask(here, program.digit(shift, width, digit), target, comment=few([rule.name for _, rule in members.values()]))
-        self.ask(here, None, self.search(name, program, others, shift, width))
+        self.ask(here, None, self.search_digits(name, program, others, shift, width))
         return here
 
     def ask(
@@ -329,8 +331,11 @@ class _Renderer:
     ) -> None:
         self.chains[chain].append(_Line(native, comment, program, target, goto, comment))
 
-    def stage(self, chain: str, stage: Stage, packets: PacketClass, *, closes: bool = False) -> None:
-        """`closes`: nothing is behind it but the default."""
+    def closes(self, stages: Sequence[Stage], stage: Stage) -> bool:
+        """Whether nothing is behind the stage but the default."""
+        return stage is stages[-1] and stage.phase == self.plan.policy.last_phase
+
+    def stage(self, chain: str, stage: Stage, packets: PacketClass, *, closes: bool) -> None:
         match stage:
             case RuleStage():
                 self.rule(chain, stage, packets)
@@ -400,9 +405,7 @@ class _Renderer:
 
     def go(self, chain: str, matches: Conjunction, target: str, *, goto: bool = True, comment: str = "") -> None:
         """Packets of the matches go from `chain` to `target`. A program looks into a large set of addresses quicker than nftables does."""
-        large = next(
-            (match for match in matches if match.key in _SIDES and not match.negated and len(match.ranges) > MOST_NATIVE_RANGES), None
-        )
+        large = next((match for match in matches if _is_large(match)), None)
         native = None if large is None else self.texts_beside_program(tuple(match for match in matches if match is not large))
         if large is None or native is None:
             self.add(chain, self.texts(matches), f"{'goto' if goto else 'jump'} {target}", comment=comment)
@@ -524,20 +527,19 @@ class _Renderer:
 
     def classifier(self, chain: str, stage: ClassifierStage, *, closes: bool) -> None:
         """The program counts, and says whether the rule that it found has another verdict than the one that follows anyway."""
-        actions = {rule.action for _, rule in stage.members}
+        by_action = {rule.action: rule for _, rule in stage.members}
+        actions = by_action.keys()
         names = few([rule.name for _, rule in stage.members])
         if self.observe is not None:
             found = self.classified(stage, actions)
             if found.search is None:
-                bits = max(index for index, _ in stage.members).bit_length()
-                members = dict(zip((index for index, _ in stage.members), stage.members, strict=True))
-                found.search = self.search(found.image.name, found, members, bits, max(1, ceil(bits / DEEPEST_SEARCH)))
+                found.search = self.search(found.image.name, found, {member[0]: member for member in stage.members})
             self.ask(chain, found.image, found.search, comment=names)
             return
         others = actions - {self.plan.policy.default} if closes else actions
         told = sorted(others or actions, key=lambda action: action.value)
         found = self.classified(stage, told)
-        targets = [self.verdict(action, stage.phase) for action in told]
+        targets = [self.verdict(by_action[action]) for action in told]
         if len(told) > 1:
             if found.search is None:
                 found.search = self.new_chain(found.image.name)
@@ -559,16 +561,15 @@ class _Renderer:
             )  # fmt: skip
         return self.classifiers[key]
 
-    def verdict(self, action: Action, phase: int) -> str:
-        """A chain with what an action is in a phase, for rules that are counted already."""
-        goes_on = action is Action.ALLOW and phase != self.plan.policy.last_phase
-        name = f"{self.prefix}.{'return' if goes_on else action.value}"
-        if name not in self.chains:
-            self.chain(name.removeprefix(self.prefix + "."))
-            if action is Action.REJECT:
-                self.reject(name)
-            else:
-                self.add(name, "return" if goes_on else _VERDICTS[action])
+    def verdict(self, rule: Rule) -> str:
+        """A chain with the rule's verdict, for packets that are counted already. Rules of one verdict share it."""
+        word = "return" if self.plan.policy.goes_on(rule) else rule.action.value
+        is_new = f"{self.prefix}.{word}" not in self.chains
+        name = self.chain(word)
+        if is_new and rule.action is Action.REJECT:
+            self.reject(name)
+        elif is_new:
+            self.add(name, "return" if word == "return" else _VERDICTS[rule.action])
         return name
 
     def odd_map(self, chain: str, stage: MapStage) -> None:

@@ -57,6 +57,12 @@ class Classifier:
         """[unit, word]: as far as it is used."""
         return self.arena.image[: self.arena.end]
 
+    def value(self) -> bytes:
+        """Of its map, as far as it is used, with the tree at the first root cell."""
+        image = self.image.copy()
+        image.view(np.uint64)[0, 0] = self.root
+        return image.tobytes()
+
     def words(self, numbers: Sequence[int]) -> tuple[int, ...]:
         """The words of a packet whose keys are `numbers`."""
         return tuple(word for key, number in zip(self.keys, numbers, strict=True) for word in words_of(number, key.words))

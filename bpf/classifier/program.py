@@ -41,7 +41,7 @@ RECORD_OUTCOME: Final = 8
 """Where it has the outcome, in 8 bytes."""
 RECORD_SIZE: Final = 16
 
-_TCP, _UDP = 6, 17
+_TCP = 6
 TCP_LENGTH_AT: Final = 12
 """The byte of a TCP header whose high half is its length in words (RFC 9293)."""
 _LEAST_TCP_LENGTH: Final = 0x50

@@ -15,8 +15,9 @@ from firewall.plan.expected_cost import CLASSIFIER, cost_of
 from firewall.plan.known import Known
 from firewall.plan.merge import merge
 from firewall.plan.model import Box, ClassifierStage, Element, RuleStage
-from firewall.plan.shapes import boxes_in, boxes_of, top, universal, without_transport
+from firewall.plan.shapes import boxes_in, boxes_of, protocol_values, top, universal, without_transport
 from rules_dsl.expression import And, Expression, FieldValue, InAddresses, InRanges, IsTrue, Ranges
+from rules_dsl.fields import PROTOCOL_NUMBER, Header
 from rules_dsl.policy import Hook, Policy, Rule
 
 MOST_BOXES: Final = 256
@@ -27,7 +28,7 @@ FEWEST: Final = 4
 """Rules that are looked at."""
 
 _ADDRESSES: Final = {"ip.src": Key.SOURCE, "ip.dst": Key.DESTINATION}
-_HEADERS: Final = {"tcp": 6, "udp": 17}
+_HEADERS: Final = {header.value: PROTOCOL_NUMBER[header] for header in (Header.TCP, Header.UDP)}
 _PORTS: Final = {
     f"{name}.{port}": (number, key)
     for name, number in _HEADERS.items()
@@ -89,7 +90,7 @@ def quick_boxes(predicate: Expression) -> dict[int, tuple[Box, ...]] | None:
     asked: dict[int, dict[Key, Ranges]] = {4: {}, 6: {}}
     protocols: Ranges | None = None
     needed: int | None = None
-    whole = 0
+    whole = False
     for test in predicate.items if isinstance(predicate, And) else (predicate,):
         match test:
             case InAddresses(FieldValue(field), v4, v6) if field.name in _ADDRESSES and _ADDRESSES[field.name] not in asked[4]:
@@ -105,7 +106,7 @@ def quick_boxes(predicate: Expression) -> dict[int, tuple[Box, ...]] | None:
                 needed = number
                 asked[4][key] = asked[6][key] = ranges
             case IsTrue(field) if field.name in _HEADERS and needed in (None, _HEADERS[field.name]):
-                needed, whole = _HEADERS[field.name], 1
+                needed, whole = _HEADERS[field.name], True
             case _:
                 return None
     if needed is not None:
@@ -117,7 +118,7 @@ def quick_boxes(predicate: Expression) -> dict[int, tuple[Box, ...]] | None:
         if any(ranges and ranges[-1][1] > _most(key, version) for key, ranges in ranges_by_key.items()):
             return None
         if protocols is not None:
-            ranges_by_key[Key.PROTOCOL] = tuple((2 * low + whole, 2 * high + 1) for low, high in protocols)
+            ranges_by_key[Key.PROTOCOL] = protocol_values(protocols, whole=whole)
         boxes = boxes_in(ranges_by_key, version, MOST_BOXES)
         if boxes is None:
             return None
@@ -149,13 +150,13 @@ def _run(policy: Policy, members: Sequence[_Member]) -> Iterator[int | Run]:
         yield from (member.index for member in members)
         return
     stages, takers = [], {}
-    for version, classes in _CLASSES.items():
+    for version in _CLASSES:
         elements = tuple(Element(box, member.index) for member in members for box in member.boxes[version])
         rules = tuple((member.index, member.rule) for member in members if member.boxes[version])
         if elements:
             reason = f"eBPF: {len(rules)} rules in a search tree, {len(elements)} boxes of IPv{version}"
             stages.append(ClassifierStage(rules, version, elements, (reason,)))
-        every = universal(classes[0])
+        every = universal(version)
         taker = next((member.rule for member in members if every in member.boxes[version]), None)
         if taker is not None:
             takers[version] = taker

@@ -16,7 +16,7 @@ from firewall.plan.cover import Cover
 from firewall.plan.header_part import header_part
 from firewall.plan.known import Memory, memory
 from firewall.plan.model import Box, Environment
-from firewall.plan.shapes import ABSENT_PORT, ABSENT_PROTOCOL, top
+from firewall.plan.shapes import ABSENT_PORT, ABSENT_PROTOCOL, top, universal
 from rules_dsl import expression as ex
 from rules_dsl.expression import Expression, Ranges
 from rules_dsl.policy import Mode, Policy, Protect, Rule
@@ -90,7 +90,7 @@ class _Search:
             for rule, each in zip(self._policy.rules, self._headers, strict=True)
             if each is not None
         ]
-        every = tuple((0, top(key, version)) for key in Key)
+        every = universal(version)
         possible = [(*every[:2], *ports) for ports in _POSSIBLE[version]]
         protected = [(every[0], seen, *every[2:]) for seen in _protected(self._policy.protect, version)]
         boxes = [box for _, each in known for box in each]

@@ -7,7 +7,7 @@ from itertools import product
 from math import prod
 from typing import Final
 
-from firewall.match import Key, Match, PacketClass
+from firewall.match import Key, Match
 from firewall.plan.model import Box, Term
 from rules_dsl.expression import Ranges
 
@@ -64,12 +64,17 @@ def boxes_of(terms: Iterable[Term], version: int, most: int) -> tuple[Box, ...] 
                 ranges[match.key] = _others(match.ranges, ABSENT_PROTOCOL if match.key is Key.PROTOCOL else top(match.key, version))
         if Key.PROTOCOL in ranges:
             whole = any(match.is_header for match in fixed)
-            ranges[Key.PROTOCOL] = tuple((2 * low + whole, 2 * high + 1) for low, high in ranges[Key.PROTOCOL])
+            ranges[Key.PROTOCOL] = protocol_values(ranges[Key.PROTOCOL], whole=whole)
         more = boxes_in(ranges, version, most - len(boxes))
         if more is None:
             return None
         boxes += more
     return tuple(boxes)
+
+
+def protocol_values(ranges: Ranges, *, whole: bool) -> Ranges:
+    """Protocols as boxes have them: of all packets, or of those alone whose header is whole."""
+    return tuple((2 * low + whole, 2 * high + 1) for low, high in ranges)
 
 
 def boxes_in(ranges: Mapping[Key, Ranges], version: int, most: int) -> tuple[Box, ...] | None:
@@ -88,9 +93,9 @@ def asks_header(boxes: Iterable[Box]) -> bool:
     return any(box[_PROTOCOL][0] & 1 for box in boxes)
 
 
-def universal(packets: PacketClass) -> Box:
+def universal(version: int) -> Box:
     """The box of all packets."""
-    return tuple((0, top(key, packets.version)) for key in Key)
+    return tuple((0, top(key, version)) for key in Key)
 
 
 def _others(ranges: Ranges, highest: int) -> Ranges:
