@@ -129,7 +129,8 @@ def test_another_tenants_ids_are_as_if_they_were_not_there(two: tuple[Served, Th
                 mine = _sent(http, route, route.url(a, **{name: b.ids[name]}))
                 absent = _sent(http, route, route.url(a, **{name: ABSENT}))
                 assert (mine.status_code, mine.text) == (404, absent.text), (route, name)
-    assert before and before == _belonging_to(b, server)
+    assert before
+    assert before == _belonging_to(b, server)
 
 
 def _belonging_to(tenant: Things, server: Served) -> dict[str, bytes]:
