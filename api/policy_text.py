@@ -78,10 +78,12 @@ class Expressions:
         self._lists: Mapping[str, tuple[str, ...]] | None = None
         self.values: Mapping[str, ListValue] = {}
         self.known: dict[str, Expression] = {}
+        self.rules: dict[str, tuple[RuleText, Rule]] = {}
+        """Of the last text, by name."""
 
     def use(self, lists: Mapping[str, tuple[str, ...]]) -> None:
         if lists != self._lists or len(self.known) > MOST_KNOWN:
-            self._lists, self.known = dict(lists), {}
+            self._lists, self.known, self.rules = dict(lists), {}, {}
             self.values = {name: ListValue.of_addresses(items) for name, items in lists.items()}
 
 
@@ -92,8 +94,12 @@ def policy_of(text: PolicyText, *, limits: Limits = NO_LIMIT, geo: Geo | None = 
     checked.use(text.lists)
     known = checked.known
     found: dict[str, tuple[Diagnostic, ...]] = {}
-    rules = []
+    rules: dict[str, tuple[RuleText, Rule]] = {}
     for rule in text.rules:
+        same = checked.rules.get(rule.name)
+        if same is not None and same[0] == rule:
+            rules[rule.name] = same
+            continue
         tests: list[Expression] = []
         wrong: list[Diagnostic] = []
         for condition in rule.conditions:
@@ -112,10 +118,12 @@ def policy_of(text: PolicyText, *, limits: Limits = NO_LIMIT, geo: Geo | None = 
         shown = " and ".join(f"({each.expression})" if each.holds else f"not ({each.expression})" for each in rule.conditions)
         predicate = tests[0] if len(tests) == 1 else And(tuple(tests))
         span = Span(Source(rule.name, shown), 0, len(shown))
-        rules.append(Rule(rule.name, rule.action, rule.mode, predicate, span, shown, phase=rule.phase))
+        rules[rule.name] = rule, Rule(rule.name, rule.action, rule.mode, predicate, span, shown, phase=rule.phase)
     if found:
         raise RuleError(found)
-    return Policy(text.tenant, tuple(rules), protect=_protect(text.protect), hook=text.hook, source=text.tenant)
+    checked.rules = rules
+    ordered = tuple([rule for _, rule in rules.values()])
+    return Policy(text.tenant, ordered, protect=_protect(text.protect), hook=text.hook, source=text.tenant)
 
 
 def _protect(text: ProtectText) -> Protect:

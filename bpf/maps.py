@@ -32,6 +32,11 @@ class Map:
             return (self.spec.value_size + 7) // 8 * 8 * self._library.possible_cpus
         return self.spec.value_size
 
+    @property
+    def id(self) -> int:
+        """The kernel's number of it, as `bpftool map show id` takes."""
+        return int(_told(self.fd)["map_id"])
+
     def lookup(self, key: bytes) -> bytes | None:
         """The value, None where the key is not there."""
         assert len(key) == self.spec.key_size
@@ -116,12 +121,17 @@ def open_map(path: Path, spec: MapSpec | None = None) -> Map:
     if spec is not None:
         return Map(fd, spec, library)
     try:
-        told = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii").splitlines())
+        told = _told(fd)
         kind, key_size, value_size, entries = (int(told[name]) for name in ("map_type", "key_size", "value_size", "max_entries"))
         return Map(fd, MapSpec(path.name, MapKind(kind), key_size, value_size, entries), library)
     except (KeyError, ValueError) as error:
         os.close(fd)
         raise BpfError(f"{path} is no map of ours") from error
+
+
+def _told(fd: int) -> dict[str, str]:
+    """What the kernel says of a map."""
+    return dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii").splitlines())
 
 
 def _pieces(data: bytes, size: int) -> list[bytes]:

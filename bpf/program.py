@@ -122,9 +122,13 @@ class Program:
                 raise BpfError(f"the kernel does not try programs on a packet of {len(packet)} bytes", error.errno) from error
             raise
 
-    def close(self) -> None:
+    def close_maps(self) -> None:
+        """Gives up the maps' descriptors alone."""
         for used in self.maps.values():
             used.close()
+
+    def close(self) -> None:
+        self.close_maps()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

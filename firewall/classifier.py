@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
 from bpf.asking import Asking
+from bpf.classifier.arena import FullError
 from bpf.classifier.build import build
+from bpf.classifier.change import Change, change, reclaim
 from bpf.classifier.entries import NOT_COUNTED, Entry
 from bpf.classifier.keys import Family, KeyField, Range, five_tuple
+from bpf.classifier.layout import UNIT
+from bpf.classifier.live import ROOM
 from bpf.classifier.program import (
     COUNTERS_TOGETHER,
     RECORD_NUMBER,
@@ -22,14 +26,18 @@ from bpf.classifier.program import (
 )
 from bpf.image import ProgramImage
 from firewall.counts import COUNTS
+from firewall.generation import TreePatch
 from firewall.match import Key
-from firewall.plan.model import ClassifierStage
+from firewall.plan.model import Candidate, ClassifierStage
 from firewall.plan.shapes import asks_header, top
+from firewall.remembered import Made, Tree, rounded, same_ends
 from rules_dsl.policy import Action
 
 _OUTCOMES: Final = {Action.ALLOW: 1, Action.BLOCK: 2, Action.REJECT: 3}
 _KEPT: Final = 256
 """Programs."""
+LEAST_STEP: Final = 64
+"""Units of a map."""
 
 
 @dataclass(slots=True)
@@ -67,6 +75,7 @@ class _Layout:
     """That it counts; 0: it does not count."""
     yes: frozenset[int]
     has_record: bool
+    cell: int
 
     @property
     def keys(self) -> tuple[KeyField, ...]:
@@ -74,25 +83,70 @@ class _Layout:
 
 
 def classified(
-    name: str, stage: ClassifierStage, told: Collection[Action], rules: int, *, is_counted: bool, has_record: bool
+    name: str, stage: ClassifierStage, told: Collection[Action], made: Made, before: Made | None, *, is_counted: bool, has_record: bool
 ) -> Classified:
-    """The program of a stage; it answers 1 for rules of the actions that are told. Rules are counted by their index among `rules`."""
-    with_header = asks_header(element.box for element in stage.elements)
+    """The program of a stage; it answers 1 for rules of the actions that are told. Counted rules have their slots as numbers, others
+    their index. Where its tree is that of the generation `before` with a change, that goes to `made`. Raises FullCountersError."""
+    map_name = _tree(name)
+    former = before.trees.get(map_name) if before else None
+    start, end = same_ends(former.candidates, stage.candidates) if former else (0, 0)
+    fresh = stage.candidates[start : len(stage.candidates) - end]
+    with_header = asks_header(candidate.box for candidate in fresh)
+    if former and with_header and not former.with_header:
+        former, start, end, fresh = None, 0, 0, stage.candidates
+    made.slots.keep(rule.name for _, rule in stage.members if is_counted)
+    number = made.slots.of if is_counted else {rule.name: index for index, rule in stage.members}.__getitem__
     yes = frozenset(_OUTCOMES[action] for action in told)
-    layout = _Layout(name, Family(stage.version), with_header, 0, rules if is_counted else 0, yes, has_record)
-    made = build(layout.family, layout.keys, [*_entries(stage, layout)])
-    image = _program(replace(layout, units=_rounded(len(made.image))))
-    maps = tuple(replace(spec, initial=made.value()) if spec.name == _tree(name) else spec for spec in image.maps)
+    rules = made.slots.room if is_counted else 0
+    layout = _Layout(name, Family(stage.version), former.with_header if former else with_header, 0, rules, yes, has_record, made.cell)
+    entries = [*_entries(fresh, layout, number)]
+    changed = None
+    if former:
+        old = former.classifier.entries
+        changed = _changed(former, (*old[:start], *entries, *old[len(old) - end :]))
+        if changed is None and (start or end):
+            entries = [*_entries(stage.candidates, layout, number)]
+    value = b""
+    if former and changed:
+        classifier, units = changed.classifier, former.units
+        made.patches.append(TreePatch(map_name, tuple(_written(changed)), classifier.root))
+    else:
+        classifier = build(layout.family, layout.keys, entries)
+        used = len(classifier.image)
+        units, value = rounded(int(used * ROOM) if made.grows else used, LEAST_STEP), classifier.value(made.cell)
+    if made.grows:
+        made.trees[map_name] = Tree(classifier, stage.candidates, layout.with_header, units)
+    image = _program(replace(layout, units=units))
+    maps = tuple(replace(spec, initial=value) if spec.name == map_name else spec for spec in image.maps)
     return Classified(stage, replace(image, maps=maps), None, Asking(name, record_spec(_record(name))) if has_record else None)
 
 
-def _entries(stage: ClassifierStage, layout: _Layout) -> Iterator[Entry]:
-    actions = {index: _OUTCOMES[rule.action] for index, rule in stage.members}
+def _changed(former: Tree, entries: tuple[Entry, ...]) -> Change | None:
+    """None where it is better to build anew. What the one before the former had alone is free: no packet meets that any more."""
+    classifier = former.classifier
+    for _ in range(2):
+        try:
+            return change(replace(classifier, arena=classifier.arena.within(former.units)), entries)
+        except FullError:
+            if classifier.arena.end < former.units // 2:
+                return None
+            classifier = reclaim(replace(classifier, arena=classifier.arena.within(former.units)))
+    return None
+
+
+def _written(change: Change) -> Iterator[tuple[int, bytes]]:
+    image = change.classifier.arena.image
+    for offset, size in change.written:
+        yield offset * UNIT, image[offset : offset + size].tobytes()
+
+
+def _entries(candidates: Iterable[Candidate], layout: _Layout, number: Callable[[str], int]) -> Iterator[Entry]:
     every = layout.keys[-1].any
-    for element in stage.elements:
-        *others, protocol = element.box
-        slot = element.index if layout.rules else NOT_COUNTED
-        yield Entry((*others, _protocol(protocol, every, layout)), element.index, slot, actions[element.index])
+    for candidate in candidates:
+        *others, protocol = candidate.box
+        rule = number(candidate.rule.name)
+        slot = rule if layout.rules else NOT_COUNTED
+        yield Entry((*others, _protocol(protocol, every, layout)), rule, slot, _OUTCOMES[candidate.rule.action])
 
 
 @lru_cache(_KEPT)
@@ -100,7 +154,9 @@ def _program(layout: _Layout) -> ProgramImage:
     counters = counters_spec(COUNTS, layout.rules, COUNTERS_TOGETHER) if layout.rules else None
     record = record_spec(_record(layout.name)) if layout.has_record else None
     tree = tree_spec(_tree(layout.name), layout.units)
-    return compile_classifier(layout.name, layout.family, layout.keys, tree, counters=counters, record=record, yes=layout.yes)
+    return compile_classifier(
+        layout.name, layout.family, layout.keys, tree, cell=layout.cell, counters=counters, record=record, yes=layout.yes
+    )
 
 
 def _protocol(box: Range, every: Range, layout: _Layout) -> Range:
@@ -116,9 +172,3 @@ def _tree(name: str) -> str:
 
 def _record(name: str) -> str:
     return f"{name}_record"
-
-
-def _rounded(units: int) -> int:
-    """The next of four sizes between a power of two and the next: trees that differ in little have the same program."""
-    step = 1 << max(units.bit_length() - 3, 6)
-    return -(-units // step) * step

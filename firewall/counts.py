@@ -1,7 +1,8 @@
 """What programs have counted, by rule.
 
 A generation whose programs count has two more pins beside theirs: `counts`, a per-CPU array of packets and bytes by the number of the
-rule, and `names`, the rules' names in that order. Before the pins of one that packets met go, what it counted is added to the tenant's
+rule, and `names`, the rules' names in that order. Generations that go on from each other have the same map of counts, in which a number
+is only ever one rule's. Before the pins of one that packets met go, what it counted is added to the tenant's
 `carried`, which one rename replaces and which says whose counts it has: at every moment each packet is counted once."""
 
 from __future__ import annotations
@@ -50,9 +51,12 @@ def totals(pins: Pins, tenant: str) -> dict[str, Count]:
     while True:
         carried = after
         found = dict(carried.rules)
+        seen: set[tuple[int, str]] = set()
         for revision in pins.revisions(tenant):
             if revision not in carried.generations:
-                _add(found, _counted(pins.folder(tenant, revision)))
+                number, counted = _counted(pins.folder(tenant, revision))
+                _add(found, [(name, count) for name, count in counted if (number, name) not in seen])
+                seen |= {(number, name) for name, _ in counted}
         after = _read(pins, tenant)
         if after == carried:  # else a generation went meanwhile
             return found
@@ -64,7 +68,10 @@ def carry(pins: Pins, tenant: str, revision: int, is_kept: Callable[[str], bool]
     before = _read(pins, tenant)
     if revision in before.generations:
         return
-    counted = _counted(pins.folder(tenant, revision))
+    number, counted = _counted(pins.folder(tenant, revision))
+    others = (each for each in pins.revisions(tenant) if each != revision and each not in before.generations)
+    if any(number == _map_number(pins.folder(tenant, each)) for each in others):
+        return  # it goes on counting there
     if not any(packets for _, (packets, _) in counted):
         return
     rules = dict(before.rules)
@@ -123,21 +130,32 @@ def _content(path: Path) -> bytes | None:
         raise
 
 
-def _counted(folder: Path) -> list[tuple[str, Count]]:
-    """What a generation's programs have counted; nothing where they do not count."""
+def _counted(folder: Path) -> tuple[int, list[tuple[str, Count]]]:
+    """The kernel's number of a generation's map of counts, and what is in it; 0 and nothing where its programs do not count."""
     names = names_of(folder)
     if not names:
-        return []
+        return 0, []
     from bpf.classifier.counters import read_counters  # noqa: PLC0415 (numpy takes a tenth of a second)
 
     try:
         with open_map(folder / COUNTS) as counts:
             values = read_counters(counts).tolist()
+            number = counts.id
     except BpfError as error:  # it was not pinned to the end
         if error.errno == errno.ENOENT:
-            return []
+            return 0, []
         raise
-    return [(name, (packets, octets)) for name, (packets, octets) in zip(names, values, strict=False) if name]
+    return number, [(name, (packets, octets)) for name, (packets, octets) in zip(names, values, strict=False) if name]
+
+
+def _map_number(folder: Path) -> int | None:
+    try:
+        with open_map(folder / COUNTS) as counts:
+            return counts.id
+    except BpfError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
 
 
 def _add(found: dict[str, Count], counted: Iterable[tuple[str, Count]]) -> None:

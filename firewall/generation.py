@@ -61,6 +61,31 @@ class BulkElements:
 
 
 @dataclass(frozen=True, slots=True)
+class TreePatch:
+    """What is new in the map of a search tree: it stands where the tree that is looked up meanwhile has nothing."""
+
+    map_name: str
+    writes: tuple[tuple[int, bytes], ...] = field(repr=False)
+    """Offset in bytes, and what to write there."""
+    root: int
+    """What to write to the generation's root cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the programs of a generation look up and count, for the one after it to be a change of it."""
+
+    number: int
+    """At random; no other generation's."""
+    base: int | None
+    """The number of the one whose maps and programs it goes on with; None: of no other."""
+    cell: int
+    """Of the roots of its trees."""
+    patches: tuple[TreePatch, ...] = ()
+    """Of trees that were in maps of the base."""
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     tenant: str
     revision: int
@@ -82,6 +107,9 @@ class Generation:
 
     counted: tuple[str, ...] = ()
     """Rules that programs count, in the order of their numbers in the map `counts`, which the programs share."""
+
+    contents: Contents | None = None
+    """None: no other goes on from it."""
 
     @property
     def programs(self) -> Mapping[str, ProgramImage]:

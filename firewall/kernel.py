@@ -9,30 +9,26 @@ from __future__ import annotations
 import re
 from bisect import bisect_right, insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from bpf import BpfError
 from bpf.bpffs import make_directory
-from bpf.image import ProgramImage
-from bpf.maps import Map
-from bpf.program import load, shared_maps
 from firewall import counts, dispatch, netlink, nft
 from firewall.dispatch import Claim, Dispatched, Kind
 from firewall.generation import TABLE, Generation, counter_name
 from firewall.grace import grace_period
+from firewall.loaded import Loaded, StaleError, load_for
 from firewall.netlink import Counter, Message, Netlink, NetlinkError, Verdict
 from firewall.pins import Pins
 from firewall.standing import Parts, Standing, Way, claims_of, count, standing, tenant_of_counter, way, ways
 from rules_dsl.policy import TENANT_NAME, Hook
 
-_LOADING = 4
-"""Programs at a time."""
+MOST_DESCRIPTORS = 512
+"""Of programs and maps that are kept for the next change."""
 _COUNTER_NAME = re.compile(r'counter name "?([^"\s]+)"?')
 
 
@@ -101,6 +97,9 @@ class Kernel:
         self._pins = Pins.here()
         self._quiet = quiet
         self._memory: Standing | None = None
+        self._loaded: dict[str, Loaded] = {}
+        """By the tenant; the one that was changed last is the last."""
+        self._prepared: dict[str, Loaded] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -109,6 +108,10 @@ class Kernel:
         self.close()
 
     def close(self) -> None:
+        self._abandon()
+        for each in self._loaded.values():
+            each.close()
+        self._loaded = {}
         self._netlink.close()
 
     @property
@@ -178,9 +181,7 @@ class Kernel:
             nft.check(f"add table inet {TABLE}\n{generation.nft}")
         except nft.NftError as error:
             raise _refused(generation, error) from error
-        with shared_maps(generation.programs.values()) as shared:
-            for image in generation.programs.values():
-                load(image, shared).close()
+        load_for(generation, None).close()
 
     def prepare(self, generation: Generation) -> None:
         """Builds a generation for `flip`; no packet meets it yet, and a `sweep` takes it away. Raises as `install` does, and then a
@@ -209,7 +210,7 @@ class Kernel:
                 continue
             try:
                 self._load(generation)
-            except BpfError as error:
+            except (BpfError, StaleError) as error:
                 refused[generation.tenant] = error
                 continue
             claims.add(generation)
@@ -247,6 +248,8 @@ class Kernel:
             self._transact([generation for generation, _ in flips], messages)
         if self._memory is not None and not all(self._memory.flip(*flip) for flip in flips):
             self._memory = None
+        for generation, _ in flips:
+            self._flipped(generation.tenant)
 
     def _wait(self) -> None:
         if not self._quiet:
@@ -273,12 +276,44 @@ class Kernel:
             if self._memory is not None:
                 parts = Parts(generation.tenant, generation.revision, is_pinned=True)
                 self._memory.parts.setdefault(generation.prefix, parts)
-        with shared_maps(generation.programs.values()) as shared:
-            if counts.COUNTS in shared:
-                counts.begin(self._pins, generation.tenant, generation.revision)
-                counts.pin(folder, shared[counts.COUNTS], generation.counted)
-            with ThreadPoolExecutor(_LOADING) as threads:  # the verifier takes most of a change's time, on one core for each program
-                list(threads.map(lambda image: _pin(image, shared, folder / image.name), generation.programs.values()))
+        made = load_for(generation, self._former(generation.tenant))
+        self._prepared[generation.tenant] = made
+        if counts.COUNTS in made.maps:
+            counts.begin(self._pins, generation.tenant, generation.revision)
+            counts.pin(folder, made.maps[counts.COUNTS][1], generation.counted)
+        for name, (_, program) in made.programs.items():
+            program.pin(folder / name)
+
+    def _former(self, tenant: str) -> Loaded | None:
+        """What is loaded for the tenant's generation that is enforced."""
+        found, stands = self._loaded.get(tenant), self.stands().tenants.get(tenant)
+        return found if found is not None and stands is not None and stands.revision == found.revision else None
+
+    def contents(self, tenant: str) -> int | None:
+        """The number of the contents from which a tenant's next generation may go on."""
+        former = self._former(tenant)
+        return None if former is None else former.number
+
+    def _flipped(self, tenant: str) -> None:
+        """Its packets go to the generation that was prepared last."""
+        made = self._prepared.pop(tenant, None)
+        before = self._loaded.pop(tenant, None)
+        if made is not None and made.number is not None:
+            if before is not None:
+                made.supersede(before)
+            self._loaded[tenant] = made
+        else:
+            for each in (made, before):
+                if each is not None:
+                    each.close()
+        while sum(len(each.descriptors) for each in self._loaded.values()) > MOST_DESCRIPTORS:
+            self._loaded.pop(next(iter(self._loaded))).close()
+
+    def _abandon(self) -> None:
+        """What is prepared and not enforced."""
+        for tenant, made in self._prepared.items():
+            made.close(but=self._loaded.get(tenant))
+        self._prepared = {}
 
     def _build(self, generations: Sequence[Generation]) -> None:
         """Puts generations, whose programs are pinned, into the kernel, all or none; no packet meets them yet."""
@@ -396,6 +431,7 @@ class Kernel:
         """Removes what no enforced generation needs: chains, sets, maps, counters, pins, the base of a hook to which nothing is
         dispatched, a tenant that somebody else has emptied with its claims, and the table where no tenant is left. Base chains
         that somebody else has changed are as they were. The counters of the tenants `heirs` stay, used or not."""
+        self._abandon()
         is_remembered = self.remembered() is not None
         stands = self.stands()
         live = stands.live
@@ -507,11 +543,6 @@ class _Claims:
     def add(self, generation: Generation) -> None:
         for claim in dispatch.claims(generation.hook, generation.protect):
             insort(self._claims[claim.kind], (claim.first, claim.last, generation.tenant, claim), key=_place)
-
-
-def _pin(image: ProgramImage, shared: Mapping[str, Map], path: Path) -> None:
-    with load(image, shared) as program:
-        program.pin(path)
 
 
 _place = itemgetter(0, 1)

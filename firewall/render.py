@@ -24,12 +24,13 @@ from bpf.image import MapSpec, ProgramImage
 from bpf.prefix_set_change import size_of, value_for
 from bpf.prefix_set_lookup import Side, compile_prefix_set, set_spec
 from bpf.tables import MOST_SIEVES
-from firewall.generation import TABLE, BpfMatch, BulkElements, Generation, counter_name, prefix_of
+from firewall.generation import TABLE, BpfMatch, BulkElements, Contents, Generation, counter_name, prefix_of
 from firewall.match import Conjunction, Key, Match, Notation, PacketClass
 from firewall.native import match_text, protocol_match, range_text
 from firewall.plan.gather import gate, has_payload
 from firewall.plan.model import MOST_GUARDED, ClassifierStage, MapStage, Plan, RuleStage, Stage, Term
 from firewall.plan.transport_tree import Branch, Leaf, address_keys, transport_tree
+from firewall.remembered import FullCountersError, Made, Remembered, begun
 from rules_dsl import expression as ex
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError
 from rules_dsl.expression import Expression, Ranges
@@ -61,12 +62,28 @@ LONGEST_COMMENT = 127
 """Bytes (NFTNL_UDATA_COMMENT_MAXLEN of nft, less the NUL)."""
 
 
-def render(plan: Plan, revision: int, *, observe: int | None = None) -> Generation:
+def render(
+    plan: Plan, revision: int, *, observe: int | None = None, remembered: Remembered | None = None, base: int | None = None
+) -> Generation:
     """The generation `revision` of the plan's tenant. With `observe` each rule that matches says so with an NFLOG message to that
     group, whose prefix is the rule's index in the policy, and the default's is `default`.
 
+    Where generations are `remembered`, this one goes on with the maps and programs of the one that is enforced, if that is still among
+    them; its contents have the number `base`.
+
     Raises DiagnosticError (E0904) where a test is too large for eBPF."""
-    return _Renderer(plan, revision, observe).generation()
+    before = remembered.get(base) if remembered else None
+    for former in (before, None) if before else (None,):
+        made = begun(former, len(plan.policy.rules), grows=remembered is not None)
+        try:
+            generation = _Renderer(plan, revision, observe, made, former).generation()
+        except FullCountersError:
+            continue
+        if remembered is None:
+            return generation
+        remembered.keep(made, base)
+        return replace(generation, contents=Contents(made.number, former.number if former else None, made.cell, tuple(made.patches)))
+    raise AssertionError("there is room for the rules of a generation that goes on from no other")
 
 
 class Found(Protocol):
@@ -99,6 +116,9 @@ class _Renderer:
     plan: Plan
     revision: int
     observe: int | None
+    made: Made
+    before: Made | None
+    """The generation that this one goes on from."""
     declarations: list[str] = field(default_factory=list)
     """Counters, sets and maps, which rules refer to."""
     chains: dict[str, list[_Line]] = field(default_factory=dict)
@@ -163,8 +183,7 @@ class _Renderer:
         """The rules that programs count, in the places of their numbers."""
         if self.observe is not None or not self.classifiers:
             return ()
-        members = {index for found in self.classifiers.values() for index, _ in found.stage.members}
-        return tuple(rule.name if index in members else "" for index, rule in enumerate(self.plan.policy.rules))
+        return self.made.slots.names()
 
     def chain(self, suffix: str) -> str:
         """The name of a chain of this generation, which it is certain to have."""
@@ -527,7 +546,8 @@ class _Renderer:
 
     def classifier(self, chain: str, stage: ClassifierStage, *, closes: bool) -> None:
         """The program counts, and says whether the rule that it found has another verdict than the one that follows anyway."""
-        by_action = {rule.action: rule for _, rule in stage.members}
+        verdicts = {rule.action._value_: rule for _, rule in stage.members}  # (an enum's own hash is slow)
+        by_action = {rule.action: rule for rule in verdicts.values()}
         actions = by_action.keys()
         names = few([rule.name for _, rule in stage.members])
         if self.observe is not None:
@@ -556,7 +576,7 @@ class _Renderer:
             from firewall.classifier import classified  # noqa: PLC0415 (numpy takes a tenth of a second)
 
             self.classifiers[key] = classified(
-                f"classify{len(self.classifiers)}", stage, told, len(self.plan.policy.rules), is_counted=self.observe is None,
+                f"classify{len(self.classifiers)}", stage, told, self.made, self.before, is_counted=self.observe is None,
                 has_record=self.plan.policy.hook is not Hook.OUTPUT,
             )  # fmt: skip
         return self.classifiers[key]

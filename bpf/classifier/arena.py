@@ -33,12 +33,12 @@ class Arena:
         return cls(np.zeros((4096, UNIT_WORDS), dtype=np.uint32))
 
     def within(self, units: int) -> Arena:
-        """The same with room for so many units and no more. Raises FullError."""
+        """A copy with room for so many units and no more. Raises FullError."""
         if self.end > units:
             raise FullError(f"{self.end} units are used, and the map has {units}")
         image = np.zeros((units, UNIT_WORDS), dtype=np.uint32)
         image[: self.end] = self.image[: self.end]
-        return Arena(image, self.end, grows=False)
+        return Arena(image, self.end, False, list(self.free))
 
     def take(self, sizes: Numbers) -> Numbers:
         """The offsets of areas of those sizes. Raises FullError."""

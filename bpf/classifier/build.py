@@ -57,10 +57,10 @@ class Classifier:
         """[unit, word]: as far as it is used."""
         return self.arena.image[: self.arena.end]
 
-    def value(self) -> bytes:
-        """Of its map, as far as it is used, with the tree at the first root cell."""
+    def value(self, cell: int = 0) -> bytes:
+        """Of its map, as far as it is used, with the tree at that root cell."""
         image = self.image.copy()
-        image.view(np.uint64)[0, 0] = self.root
+        image.reshape(-1).view(np.uint64)[cell] = self.root
         return image.tobytes()
 
     def words(self, numbers: Sequence[int]) -> tuple[int, ...]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Final
 
 import numpy as np
 
 from bpf.classifier.arena import Arena, FullError
 from bpf.classifier.build import MOST_ORDER, Classifier, Statistics
-from bpf.classifier.entries import Boxes, Entry, Numbers, Words, boxes_of
+from bpf.classifier.entries import Boxes, Entry, Numbers, Truths, Words, boxes_of
 from bpf.classifier.keys import WORD
 from bpf.classifier.layout import (
     BOTH,
@@ -67,25 +67,19 @@ def change(before: Classifier, entries: Sequence[Entry], *, tuning: Tuning = DEF
     anew: the map is full (see `reclaim`), or too much is different."""
     old, new = before.entries, tuple(entries)
     kept = _kept(old, new)
-    fresh = [entry for entry, place in zip(new, kept, strict=True) if place is None]
-    gone = sorted(set(range(len(old))) - {place for place in kept if place is not None})
+    places = np.flatnonzero(kept < 0)
+    fresh = [new[place] for place in places.tolist()]
+    gone = np.setdiff1d(np.arange(len(old)), kept).tolist()
     if len(fresh) + len(gone) > max(16, len(new) // 20):
         raise FullError("many entries are different")
     arena = Arena(before.arena.image, before.arena.end, False, list(before.arena.free))
     added, added_spans = boxes_of(before.keys, fresh)
     # The boxes in their new order, the kept ones with what they have.
-    sources: list[tuple[bool, int, int]] = []  # added, first, end
-    number = 0
-    for place in kept:
-        if place is None:
-            sources.append((True, int(added_spans[number]), int(added_spans[number + 1])))
-            number += 1
-        else:
-            sources.append((False, int(before.spans[place]), int(before.spans[place + 1])))
-    spans = np.concatenate(([0], np.cumsum(np.array([end - first for _, first, end in sources], dtype=np.int64)))).astype(np.int64)
-    is_added = np.repeat(np.array([each[0] for each in sources], dtype=bool), np.diff(spans))
-    source = np.repeat(np.array([each[1] for each in sources], dtype=np.int64), np.diff(spans))
-    source += np.arange(len(source)) - np.repeat(spans[:-1], np.diff(spans))
+    first, size = before.spans[kept], before.spans[kept + 1] - before.spans[kept]
+    first[places], size[places] = added_spans[:-1], np.diff(added_spans)
+    spans = np.concatenate(([0], np.cumsum(size))).astype(np.int64)
+    is_added = np.repeat(kept < 0, size)
+    source = np.repeat(first - spans[:-1], size) + np.arange(int(spans[-1]))
     boxes = _joined(before.boxes, added, is_added, source)
     order = np.zeros(boxes.count, dtype=np.int64)
     order[~is_added] = before.order[source[~is_added]]
@@ -117,13 +111,13 @@ def _whole(classifier: Classifier) -> tuple[list[int], list[int]]:
     return [low for low, _ in bounds], [high for _, high in bounds]
 
 
-def _kept(old: Sequence[Entry], new: Sequence[Entry]) -> list[int | None]:
-    """For each new entry the old one that it is, in ascending order; None for one that is added."""
-    start, old_end, new_end = 0, len(old), len(new)
-    while start < min(old_end, new_end) and (old[start] is new[start] or old[start] == new[start]):
-        start += 1
-    while old_end > start and new_end > start and (old[old_end - 1] is new[new_end - 1] or old[old_end - 1] == new[new_end - 1]):
-        old_end, new_end = old_end - 1, new_end - 1
+def _kept(old: Sequence[Entry], new: Sequence[Entry]) -> Numbers:
+    """For each new entry the old one that it is, in ascending order; -1 for one that is added."""
+    most = min(len(old), len(new))
+    start = next((place for place, (one, other) in enumerate(zip(old, new, strict=False)) if one is not other and one != other), most)
+    rest = zip(islice(reversed(old), most - start), islice(reversed(new), most - start), strict=True)
+    same = next((place for place, (one, other) in enumerate(rest) if one is not other and one != other), most - start)
+    old_end, new_end = len(old) - same, len(new) - same
     places: dict[Entry, list[int]] = {}
     for place in range(start, old_end):
         places.setdefault(old[place], []).append(place)
@@ -141,18 +135,15 @@ def _kept(old: Sequence[Entry], new: Sequence[Entry]) -> list[int | None]:
                 heads.append(pair)
             else:
                 lowest[at], heads[at] = place, pair
-    middle: dict[int, int] = {}
+    middle = np.full(new_end - start, -1, dtype=np.int64)
     step = heads[-1] if heads else None
     while step is not None:
-        middle[step[0]] = step[1]
+        middle[step[0] - start] = step[1]
         step = before[step]
-    shift = old_end - new_end
-    return [
-        number if number < start else number + shift if number >= new_end else middle.get(number) for number in range(len(new))
-    ]  # fmt: skip
+    return np.concatenate((np.arange(start), middle, np.arange(old_end, len(old)))).astype(np.int64)
 
 
-def _joined(old: Boxes, added: Boxes, is_added: Numbers, source: Numbers, places: Numbers | None = None) -> Boxes:
+def _joined(old: Boxes, added: Boxes, is_added: Truths, source: Numbers, places: Numbers | None = None) -> Boxes:
     """The boxes that `source` names, of the added ones where `is_added`; or those at `places` alone."""
     if places is not None:
         is_added, source = is_added[places], source[places]
@@ -171,7 +162,7 @@ def _joined(old: Boxes, added: Boxes, is_added: Numbers, source: Numbers, places
     )
 
 
-def _give_orders(order: Numbers, is_added: Numbers) -> None:
+def _give_orders(order: Numbers, is_added: Truths) -> None:
     """Orders between their neighbours' for the added. Raises FullError where there is no number between."""
     place = 0
     added = np.flatnonzero(is_added).tolist()
@@ -208,7 +199,6 @@ class _Changer:
     """Boxes of `before`."""
     tuning: Tuning
     touched: int = 0
-    _index: dict[int, int] | None = None
 
     def changed(self, node: Node, region: Region, added: list[int], removed: list[int], parts: tuple[_Part, ...]) -> Node:
         """The node without the boxes `removed` (places in self.removed) and with the boxes `added`; both are those that meet its region and
@@ -310,7 +300,7 @@ class _Changer:
             return self._listed(records)
         records.sort(key=lambda record: int(self.arena.image[record][0]))
         if len(records) > LONGEST_LEAF:
-            return self._built(np.array([self._box(record) for record in records], dtype=np.int64), region, parts)
+            return self._built(np.flatnonzero(np.isin(self.record, records)), region, parts)
         return self._listed(records)
 
     # -- within --------------------------------------------------------------------------------------------------------
@@ -362,11 +352,6 @@ class _Changer:
     def _covers(boxes: Boxes, box: int, region: Region) -> bool:
         lows, highs = boxes.low[:, box].tolist(), boxes.high[:, box].tolist()
         return all(low <= bounds[0] and high >= bounds[1] for low, high, bounds in zip(lows, highs, region, strict=True))
-
-    def _box(self, record: int) -> int:
-        if self._index is None:
-            self._index = {record: box for box, record in enumerate(self.record.tolist())}
-        return self._index[record]
 
     def _take(self, units: int) -> int:
         return int(self.arena.take(np.array([units], dtype=np.int64))[0])

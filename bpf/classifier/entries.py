@@ -17,6 +17,7 @@ NOT_COUNTED: Final = 0xFFFF_FFFF
 
 Words = NDArray[np.uint32]
 Numbers = NDArray[np.int64]
+Truths = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
                         yield f"       {_conjunction(stage.fixed)}"
                 case ClassifierStage():
                     names = ", ".join(headline(rule) for _, rule in stage.members)
-                    yield f"  {number}. search tree of {len(stage.elements)} boxes: {names}"
+                    yield f"  {number}. search tree of {len(stage.candidates)} boxes: {names}"
                 case _:
                     assert_never(stage)
             yield from (f"       # {reason}" for reason in stage.reasons)
@@ -221,7 +221,7 @@ def _stage_json(stage: Stage) -> dict[str, object]:
                 "kind": "classifier",
                 "rules": [rule.name for _, rule in stage.members],
                 "keys": [key.value for key in Key],
-                "elements": len(stage.elements),
+                "elements": len(stage.candidates),
                 "reasons": list(stage.reasons),
                 "expected_cost": expected,
             }

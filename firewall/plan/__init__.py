@@ -3,6 +3,7 @@
 from firewall.match import Conjunction, Key, Match, Notation, PacketClass
 from firewall.plan.compile import Pass, enforceable, plan
 from firewall.plan.model import (
+    Candidate,
     ClassifierStage,
     ClassPlan,
     Element,
@@ -17,6 +18,6 @@ from firewall.plan.model import (
 )
 
 __all__ = [
-    "ClassPlan", "ClassifierStage", "Conjunction", "Element", "Environment", "Key", "MapStage", "Match", "Node", "Notation", "Omission",
-    "PacketClass", "Pass", "Plan", "RuleStage", "Stage", "Term", "enforceable", "plan",
+    "Candidate", "ClassPlan", "ClassifierStage", "Conjunction", "Element", "Environment", "Key", "MapStage", "Match", "Node", "Notation",
+    "Omission", "PacketClass", "Pass", "Plan", "RuleStage", "Stage", "Term", "enforceable", "plan",
 ]  # fmt: skip

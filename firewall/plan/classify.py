@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from firewall.match import Key, PacketClass
 from firewall.plan.expected_cost import CLASSIFIER, cost_of
-from firewall.plan.known import Known
+from firewall.plan.known import Candidates, Known, Memory
 from firewall.plan.merge import merge
-from firewall.plan.model import Box, ClassifierStage, Element, RuleStage
+from firewall.plan.model import Box, Candidate, ClassifierStage, RuleStage
 from firewall.plan.shapes import boxes_in, boxes_of, protocol_values, top, universal, without_transport
 from rules_dsl.expression import And, Expression, FieldValue, InAddresses, InRanges, IsTrue, Ranges
 from rules_dsl.fields import PROTOCOL_NUMBER, Header
@@ -51,30 +52,39 @@ class Run:
         return next((stage for stage in self.stages if stage.version == packets.version), None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    index: int
-    rule: Rule
-    known: Known
-    boxes: dict[int, tuple[Box, ...]]
-    """By IP version."""
+_Member = tuple[Rule, Known, Candidates | None]
 
 
-def runs(policy: Policy, known: Sequence[Known | None]) -> Iterator[int | Run]:
+def runs(policy: Policy, known: Sequence[Known | None], memory: Memory) -> Iterator[int | Run]:
     """The rules of which something is `known`, in order: by their indices, or in runs."""
+    remembered = memory.members
+    indices: list[int] = []
     pending: list[_Member] = []
+    phase = 0
     for index, (rule, each) in enumerate(zip(policy.rules, known, strict=True)):
         if each is None:
             continue
-        boxes = boxes_by_version(each) if rule.ends else None
-        if pending and (boxes is None or pending[0].rule.phase != rule.phase):
-            yield from _run(policy, pending)
-            pending = []
-        if boxes is None:
+        member = remembered.get(id(rule))
+        if member is None or member[0] is not rule:
+            member = remembered[id(rule)] = rule, each, _candidates(rule, each)
+        if pending and (member[2] is None or rule.phase != phase):
+            yield from _run(policy, indices, pending)
+            indices, pending = [], []
+        if member[2] is None:
             yield index
         else:
-            pending.append(_Member(index, rule, each, boxes))
-    yield from _run(policy, pending)
+            phase = rule.phase
+            indices.append(index)
+            pending.append(member)
+    yield from _run(policy, indices, pending)
+
+
+def _candidates(rule: Rule, known: Known) -> Candidates | None:
+    boxes = boxes_by_version(known) if rule.ends else None
+    if boxes is None:
+        return None
+    found = {version: tuple(Candidate(box, rule) for box in some) for version, some in boxes.items()}
+    return Candidates(found, frozenset(version for version, some in boxes.items() if universal(version) in some))
 
 
 def boxes_by_version(known: Known) -> dict[int, tuple[Box, ...]] | None:
@@ -145,28 +155,31 @@ def _boxes(known: Known) -> dict[int, tuple[Box, ...]] | None:
     return found
 
 
-def _run(policy: Policy, members: Sequence[_Member]) -> Iterator[int | Run]:
-    if len(members) < FEWEST or not _is_worth_it(policy, members):
-        yield from (member.index for member in members)
+def _run(policy: Policy, indices: Sequence[int], members: Sequence[_Member]) -> Iterator[int | Run]:
+    every = [found for _, _, found in members if found is not None]
+    by_version = {version: tuple(chain.from_iterable([found.of[version] for found in every])) for version in _CLASSES}
+    if len(members) < FEWEST or not _is_worth_it(policy, members, sum(map(len, by_version.values()))):
+        yield from indices
         return
+    numbered = tuple(zip(indices, [rule for rule, _, _ in members], strict=True))
     stages, takers = [], {}
-    for version in _CLASSES:
-        elements = tuple(Element(box, member.index) for member in members for box in member.boxes[version])
-        rules = tuple((member.index, member.rule) for member in members if member.boxes[version])
-        if elements:
-            reason = f"eBPF: {len(rules)} rules in a search tree, {len(elements)} boxes of IPv{version}"
-            stages.append(ClassifierStage(rules, version, elements, (reason,)))
-        every = universal(version)
-        taker = next((member.rule for member in members if every in member.boxes[version]), None)
+    for version, candidates in by_version.items():
+        if candidates:
+            rules = numbered
+            if not all(found.of[version] for found in every):
+                rules = tuple(each for each, found in zip(numbered, every, strict=True) if found.of[version])
+            reason = f"eBPF: {len(rules)} rules in a search tree, {len(candidates)} boxes of IPv{version}"
+            stages.append(ClassifierStage(rules, version, candidates, (reason,)))
+        taker = next((rule for (rule, _, _), found in zip(members, every, strict=True) if version in found.takes), None)
         if taker is not None:
             takers[version] = taker
-    yield Run(tuple((member.index, member.rule) for member in members), tuple(stages), takers)
+    yield Run(numbered, tuple(stages), takers)
 
 
-def _is_worth_it(policy: Policy, members: Sequence[_Member]) -> bool:
-    if policy.hook is Hook.OUTPUT and len({member.rule.action for member in members}) > 1:
+def _is_worth_it(policy: Policy, members: Sequence[_Member], boxes: int) -> bool:
+    if policy.hook is Hook.OUTPUT and len({rule.action for rule, _, _ in members}) > 1:
         return False  # which of the actions it is would have to be asked behind the program, and another packet may come between
-    if sum(len(boxes) for member in members for boxes in member.boxes.values()) > MOST_NATIVE:
+    if boxes > MOST_NATIVE:
         return True
     return max(_native(members, packets) for packets in (PacketClass.IP4, PacketClass.IP6)) > CLASSIFIER
 
@@ -174,6 +187,8 @@ def _is_worth_it(policy: Policy, members: Sequence[_Member]) -> bool:
 def _native(members: Sequence[_Member], packets: PacketClass) -> float:
     """Nanoseconds of a packet that no rule concerns, in nftables."""
     stages = [
-        RuleStage(member.index, member.rule, split.terms, split.reasons) for member in members for split in member.known.splits(packets)
+        RuleStage(place, rule, split.terms, split.reasons)
+        for place, (rule, known, _) in enumerate(members)
+        for split in known.splits(packets)
     ]
     return sum(cost_of(stage).native for stage in merge(stages))

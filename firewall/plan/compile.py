@@ -52,14 +52,15 @@ class _Planning:
         remembered = memory(policy.hook, environment)
         active = [None if rule.mode is Mode.DISABLED else remembered.of(rule.predicate) for rule in policy.rules]
         self.diagnostics = [*_unenforceable(policy, active)]
-        self.omissions = [
-            Omission(packets, index, "disabled") for packets in PacketClass for index, known in enumerate(active) if known is None
-        ]
+        disabled = [index for index, known in enumerate(active) if known is None]
+        self.omissions = [Omission(packets, index, "disabled") for packets in PacketClass for index in disabled]
         self._policy, self._without = policy, without
         refused = {diagnostic.span for diagnostic in self.diagnostics}
-        self._known = [None if known is None or rule.span in refused else known for rule, known in zip(policy.rules, active, strict=True)]
+        self._known = active
+        if refused:
+            self._known = [None if rule.span in refused else known for rule, known in zip(policy.rules, active, strict=True)]
         given = (index for index, known in enumerate(self._known) if known is not None)
-        self._parts: list[int | Run] = [*(given if Pass.CLASSIFY in without else runs(policy, self._known))]
+        self._parts: list[int | Run] = [*(given if Pass.CLASSIFY in without else runs(policy, self._known, remembered))]
         """The rules in order: by their indices, or in runs."""
         self._refused = refused
         self._boxes: dict[int, RuleStage] = {}
@@ -146,7 +147,7 @@ def enforceable(policy: Policy) -> list[Diagnostic]:
 
 def _unenforceable(policy: Policy, active: Sequence[Known | None]) -> Iterator[Diagnostic]:
     for rule, known in zip(policy.rules, active, strict=True):
-        if known is None:
+        if known is None or (known.is_enforceable and rule.action is not Action.LIMIT):
             continue
         if rule.action is Action.LIMIT:
             yield Diagnostic("E0901", "`limit` cannot be enforced yet", rule.span, help="write `disabled limit` to keep the rule")

@@ -10,11 +10,11 @@ from typing import Final, Literal
 
 from bpf import refusal, too_large
 from firewall.match import PacketClass
-from firewall.plan.model import Box, Environment, Node, Term
+from firewall.plan.model import Box, Candidate, Environment, Node, Term
 from firewall.plan.split import Scene, Split, UnenforceableError, split
 from rules_dsl import expression as ex
 from rules_dsl.expression import Expression, Test
-from rules_dsl.policy import Hook
+from rules_dsl.policy import Hook, Rule
 
 MOST_KNOWN: Final = 200_000
 """Predicates that are remembered from one plan to the next."""
@@ -22,6 +22,16 @@ MOST_SPLITS: Final = 100_000
 """Of them, a class of packets each."""
 _SCENES: Final = 4
 """For which so many are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What `classify` makes of a rule."""
+
+    of: dict[int, tuple[Candidate, ...]]
+    """By IP version."""
+    takes: frozenset[int]
+    """The IP versions of which it takes every packet."""
 
 
 @dataclass(slots=True)
@@ -33,6 +43,8 @@ class Known:
     """Tests that no program can hold, and why."""
     connection: tuple[str, ...]
     """Fields of the connection's state that it asks for."""
+    is_enforceable: bool
+    """As far as these two go."""
     _memory: Memory
     _splits: dict[tuple[PacketClass, bool], tuple[Split, ...] | UnenforceableError] = field(default_factory=dict)
     boxes: dict[int, tuple[Box, ...]] | Literal[False] | None = False
@@ -68,6 +80,8 @@ class Memory:
         self._hook, self._environment = hook, environment
         self._known: dict[int, Known] = {}
         self.splits = 0
+        self.members: dict[int, tuple[Rule, Known, Candidates | None]] = {}
+        """By the object of the rule: its candidates, None where it is none of a search tree's."""
 
     def scene(self, packets: PacketClass) -> Scene:
         return Scene(packets, self._hook, self._environment, refusal)
@@ -75,10 +89,12 @@ class Memory:
     def of(self, predicate: Expression) -> Known:
         found = self._known.get(id(predicate))
         if found is None:
-            if len(self._known) >= MOST_KNOWN or self.splits >= MOST_SPLITS:
+            if len(self._known) >= MOST_KNOWN or len(self.members) >= MOST_KNOWN or self.splits >= MOST_SPLITS:
                 self._known.clear()
+                self.members.clear()
                 self.splits = 0
-            found = Known(predicate, _too_large(predicate), _connection(predicate), self)
+            large, connection = _too_large(predicate), _connection(predicate)
+            found = Known(predicate, large, connection, not (large or connection), self)
             self._known[id(predicate)] = found  # which keeps the predicate, so that no other gets its id
         return found
 

@@ -104,14 +104,23 @@ class MapStage:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A rule that takes the packets of a box, unless one before it does."""
+
+    box: Box
+    """With a range for each key in the order of `Key`."""
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
 class ClassifierStage:
     """A run of ending rules that ask for addresses, ports and the protocol alone: one program finds the first that holds, in a search
     tree. It finds the transport header by itself, so the stage is the same for all classes of packets of its IP version."""
 
     members: tuple[tuple[int, Rule], ...]
     version: int
-    elements: tuple[Element, ...]
-    """In order of precedence, with a range for each key in the order of `Key`; they may overlap (`shapes`)."""
+    candidates: tuple[Candidate, ...]
+    """In order of precedence; they may overlap (`shapes`)."""
     reasons: tuple[str, ...]
 
     @property
