@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from firewall.generation import TreePatch
     from firewall.plan.model import Candidate
 
-KEPT: Final = 2
-"""Generations: the one that is enforced, and one that may be."""
+KEPT: Final = 3
+"""Generations: one is enforced, others may be, or were made for a trial."""
 CELLS: Final = 2
 """Of a tree's map: a generation looks up at another root than the one before it."""
 
@@ -92,12 +92,15 @@ class Remembered:
         self._made: dict[int, Made] = {}
 
     def get(self, number: int | None) -> Made | None:
-        return None if number is None else self._made.get(number)
+        found = None if number is None else self._made.pop(number, None)
+        return None if found is None else self.keep(found)
 
-    def keep(self, made: Made, *others: int | None) -> None:
-        """And of those before, only the `others`, as far as there is room."""
-        kept = [self._made[other] for other in others if other is not None and other in self._made]
-        self._made = {each.number: each for each in [made, *kept][:KEPT]}
+    def keep(self, made: Made) -> Made:
+        """And of the others those that were asked for last."""
+        self._made[made.number] = made
+        while len(self._made) > KEPT:
+            del self._made[next(iter(self._made))]
+        return made
 
 
 def begun(before: Made | None, rules: int, *, grows: bool) -> Made:

@@ -81,7 +81,7 @@ def render(
             continue
         if remembered is None:
             return generation
-        remembered.keep(made, base)
+        remembered.keep(made)
         return replace(generation, contents=Contents(made.number, former.number if former else None, made.cell, tuple(made.patches)))
     raise AssertionError("there is room for the rules of a generation that goes on from no other")
 

@@ -1,7 +1,7 @@
 """Compiling in processes of its own: without any capability, bounded in time and memory, and out of the way of other requests.
 
-A process compiles one text after the other, and remembers the expressions that it has checked. One that passes a bound is ended by the
-kernel, and another takes its place. They are forked by a server that has no threads (multiprocessing's)."""
+A process compiles one text after the other, and remembers the expressions that it has checked and the trees that it has built. One that
+passes a bound is ended by the kernel, and another takes its place. They are forked by a server that has no threads (multiprocessing's)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from queue import LifoQueue
 from types import TracebackType
 from typing import Final, Self
 
-from api.enforcer.compile import AnsweredError, Compiler, told
+from api.enforcer.compile import AnsweredError, Compiler, Earlier, told
 from api.enforcer.messages import Check, Failure, Refusal, decode_request, encode
-from api.policy_text import Condition, Expressions, PolicyText, RuleText
+from api.policy_text import Condition, PolicyText, RuleText
 from api.privileges import ONE_THREAD, keep_only
 from firewall.generation import Generation
 from rules_dsl.policy import Action
@@ -71,16 +71,16 @@ class Apart:
     def warm(self) -> None:
         """Has a rule compiled in each process: what is made at the first use (the parser, the catalogue) is there then."""
         processes = [self._free.get() or self._process() for _ in range(self._count)]
-        for made in [process.submit(_compiled, encode(Check(_ANY)), 1, self._seconds) for process in processes]:
+        for made in [process.submit(_compiled, encode(Check(_ANY)), 1, None, self._seconds) for process in processes]:
             made.result()
         for process in processes:
             self._free.put(process)
 
-    def generation(self, text: PolicyText, number: int) -> Generation:
-        """Raises AnsweredError."""
+    def generation(self, text: PolicyText, number: int, base: int | None = None) -> Generation:
+        """`base`: as for the compiler, whose process remembers what it compiled. Raises AnsweredError."""
         process = self._free.get() or self._process()
         try:
-            found = process.submit(_compiled, encode(Check(text)), number, self._seconds).result()
+            found = process.submit(_compiled, encode(Check(text)), number, base, self._seconds).result()
         except BrokenProcessPool:
             process.shutdown(wait=False)
             process = self._process()
@@ -120,7 +120,7 @@ def _end_with_enforcer() -> None:
     os._exit(0)
 
 
-def _compiled(asked: bytes, number: int, seconds: int) -> Generation | Refusal | Failure:
+def _compiled(asked: bytes, number: int, base: int | None, seconds: int) -> Generation | Refusal | Failure:
     """Of the message `Check`: it is written and read in a third of the time that pickling takes."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 1 + seconds, resource.RLIM_INFINITY))
@@ -131,7 +131,7 @@ def _compiled(asked: bytes, number: int, seconds: int) -> Generation | Refusal |
         request = decode_request(asked)
         assert isinstance(request, Check)
         text = request.policy
-        return _compiler.generation(text, number, _remembered(text.tenant))
+        return _compiler.generation(text, number, base, _earlier(text.tenant))
     except MemoryError:
         os._exit(1)
     except Exception as error:
@@ -146,5 +146,5 @@ def _compiled(asked: bytes, number: int, seconds: int) -> Generation | Refusal |
 
 
 @lru_cache(TENANTS)
-def _remembered(_tenant: str) -> Expressions:
-    return Expressions()
+def _earlier(_tenant: str) -> Earlier:
+    return Earlier()

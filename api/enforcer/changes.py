@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -69,6 +69,8 @@ class Changes:
         self._asking: Kernel | None = None
         """Of who holds that."""
         self._last = 0
+        self._contents: dict[str, int] = {}
+        """By tenant: what was enforced last, for the next to go on from."""
         self._kernel: Kernel | None = None
         """The holder of the lock's. It remembers what stands from change to change."""
 
@@ -86,11 +88,12 @@ class Changes:
 
     def prepare(self, text: PolicyText, revision: int) -> Change:
         """Raises what compiling and the kernel raise, and BusyError."""
-        generation = self._compiler.generation(text, self._number(text.tenant))
+        generation = self._generation(text)
         with self._changing() as held:
             held.enter_context(self._state.lock())
             try:
                 self._refuse_files(text.tenant)
+                generation = self._unless_stale(generation, text)
                 if text.tenant in self._drifted:
                     _wake(text.hook)
                 self._kernel_here().prepare(generation)
@@ -112,6 +115,7 @@ class Changes:
             held.enter_context(self._state.lock())
             kernel = self._kernel_here()
             compiled = [self._unless_files(made) for made in compiled]
+            compiled = [self._answered(made, texts[made.tenant].policy) if isinstance(made, Generation) else made for made in compiled]
             generations = [made for made in compiled if isinstance(made, Generation)]
             try:
                 for hook in {generation.hook for generation in generations if generation.tenant in self._drifted}:
@@ -125,6 +129,7 @@ class Changes:
                 self._fresh_kernel().sweep()
                 raise
             enforced = [(each, prints[each.tenant]) for each in prepared if each.tenant not in refused]
+            self._enforced(generation for generation, _ in enforced)
             for generation, _ in enforced:
                 self._fingerprints.forget(generation.tenant)
             self._tidy(enforced)
@@ -137,9 +142,30 @@ class Changes:
 
     def _compiled(self, text: PolicyText) -> Generation | Refusal | Failure:
         try:
-            return self._compiler.generation(text, self._number(text.tenant))
+            return self._generation(text)
         except Exception as error:
             return _answer(error, text)
+
+    def _generation(self, text: PolicyText) -> Generation:
+        return self._compiler.generation(text, self._number(text.tenant), self._contents.get(text.tenant))
+
+    def _unless_stale(self, made: Generation, text: PolicyText) -> Generation:
+        """What was compiled while another change of the tenant was under way is compiled again."""
+        base = self._kernel_here().contents(made.tenant)
+        if made.contents is None or made.contents.base in (None, base):
+            return made
+        return self._compiler.generation(text, made.revision, base)
+
+    def _answered(self, made: Generation, text: PolicyText) -> Generation | Refusal | Failure:
+        try:
+            return self._unless_stale(made, text)
+        except Exception as error:
+            return _answer(error, text)
+
+    def _enforced(self, generations: Iterable[Generation]) -> None:
+        for generation in generations:
+            if generation.contents is not None:
+                self._contents[generation.tenant] = generation.contents.number
 
     def _is_of_file(self, tenant: str) -> bool:
         """Whether a rule file enforced it: then it is not the API's to change."""
@@ -167,6 +193,7 @@ class Changes:
     def commit(self, change: Change) -> None:
         """Enforces it; `settle` must follow, whatever happens. Raises GenerationError, NetlinkError."""
         self._kernel_here().flip(change.generation, f"store revision {change.revision}")
+        self._enforced([change.generation])
 
     def settle(self, change: Change, *, committed: bool) -> None:
         """Clears away the generation that is not enforced, the old one or this, and gives the lock back."""
@@ -197,6 +224,7 @@ class Changes:
                 log.warning("tenant %s is that of a rule file, and stays", tenant)
                 return
             self._kernel_here().remove(tenant)
+            self._contents.pop(tenant, None)
             self._fingerprints.forget(tenant)
             self._drifted -= {tenant}
 

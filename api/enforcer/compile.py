@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from api.enforcer.messages import Failure, Refusal, RuleDiagnostic
 from api.policy_text import Expressions, PolicyText, RuleError, policy_of
@@ -15,6 +15,7 @@ from firewall.live_capture import LiveCaptureError
 from firewall.netlink import NetlinkError
 from firewall.nft import NftError, NftMissingError
 from firewall.plan import Environment, Node, plan
+from firewall.remembered import Remembered
 from firewall.render import render
 from firewall.state import StateError
 from firewall.vlan import vlan_interfaces
@@ -65,6 +66,14 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """What was compiled before for one tenant."""
+
+    expressions: Expressions = field(default_factory=Expressions)
+    generations: Remembered = field(default_factory=Remembered)
+
+
+@dataclass(frozen=True, slots=True)
 class Compiler:
     """Compiles for one node."""
 
@@ -84,9 +93,11 @@ class Compiler:
         _bound(len(protect.prefixes) + len(protect.interfaces) + len(protect.marks), bounds.protects, "protected prefixes")
         return policy_of(text, limits=self.limits, geo=self.geo, before=before)
 
-    def generation(self, text: PolicyText, number: int, before: Expressions | None = None) -> Generation:
-        """Raises as `policy` does, and DiagnosticError."""
-        generation = render(plan(self.policy(text, before), Environment(self.node, vlan_interfaces())), number)
+    def generation(self, text: PolicyText, number: int, base: int | None = None, earlier: Earlier | None = None) -> Generation:
+        """`base`: the number of the contents that are enforced, to go on from where `earlier` has them. Raises as `policy` does, and
+        DiagnosticError."""
+        planned = plan(self.policy(text, earlier.expressions if earlier else None), Environment(self.node, vlan_interfaces()))
+        generation = render(planned, number, remembered=earlier.generations if earlier else None, base=base)
         programs = generation.programs.values()
         maps = {spec.name if spec.shared else (image.name, spec.name): spec for image in programs for spec in image.maps}
         _bound(generation.nft.count("\n") + len(generation.matches), self.bounds.nft_rules, "nftables rules")

@@ -15,10 +15,10 @@ from rule_lab import RECEIVER, refused_by_verifier
 from api.enforcer.apart import Apart
 from api.enforcer.changes import Changes
 from api.enforcer.client import EnforcedTenant, EnforcerUnavailable, Refused
-from api.enforcer.compile import AnsweredError, Bounds, Compiler
+from api.enforcer.compile import AnsweredError, Bounds, Compiler, Earlier
 from api.enforcer.server import Patience
-from api.policy_text import Expressions, PolicyText, ProtectText
-from firewall import kernel
+from api.policy_text import PolicyText, ProtectText
+from firewall import loaded
 from firewall.generation import Generation
 from firewall.state import State
 from rules_dsl.policy import Action, Mode
@@ -167,8 +167,8 @@ def test_overlapping_tenants_are_refused(lab: Lab) -> None:
 
 def test_what_the_verifier_refuses_is_refused_and_the_old_rules_stay(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.client.enforce(begins("a"), 1)
-    load = kernel.load
-    monkeypatch.setattr(kernel, "load", lambda image, shared: load(refused_by_verifier(image.name), shared))
+    load = loaded.load
+    monkeypatch.setattr(loaded, "load", lambda image, shared: load(refused_by_verifier(image.name), shared))
     assert "verifier" in refused(lab, begins("b")).message
     assert lab.passes() == "bc"
 
@@ -212,7 +212,7 @@ class Telling(Compiler):
 
     __slots__ = ()
 
-    def generation(self, text: PolicyText, number: int, before: Expressions | None = None) -> Generation:
+    def generation(self, text: PolicyText, number: int, base: int | None = None, earlier: Earlier | None = None) -> Generation:
         raise OSError(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapPrm")))
 
 
