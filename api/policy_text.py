@@ -71,20 +71,27 @@ class RuleError(Exception):
 
 
 class Expressions:
-    """Expressions that were checked before, for texts that differ in few rules. What they mean depends on the lists, so they are those of
-    one set of lists; another begins anew."""
+    """Expressions that were checked before, for texts that differ in few rules. What one with a `$` means depends on the lists: it is
+    checked again where a list is another."""
 
     def __init__(self) -> None:
-        self._lists: Mapping[str, tuple[str, ...]] | None = None
+        self._lists: Mapping[str, tuple[str, ...]] = {}
         self.values: Mapping[str, ListValue] = {}
         self.known: dict[str, Expression] = {}
         self.rules: dict[str, tuple[RuleText, Rule]] = {}
         """Of the last text, by name."""
 
     def use(self, lists: Mapping[str, tuple[str, ...]]) -> None:
-        if lists != self._lists or len(self.known) > MOST_KNOWN:
-            self._lists, self.known, self.rules = dict(lists), {}, {}
-            self.values = {name: ListValue.of_addresses(items) for name, items in lists.items()}
+        """Raises LiteralError."""
+        if len(self.known) > MOST_KNOWN:
+            self.known, self.rules = {}, {}
+        if lists != self._lists:
+            same = {name for name, items in lists.items() if self._lists.get(name) == items}
+            self.known = {text: made for text, made in self.known.items() if "$" not in text}
+            self.rules = {name: made for name, made in self.rules.items() if "$" not in made[1].expression}
+            self._lists, before = {}, self.values  # nothing is known of lists that are refused
+            self.values = {name: before[name] if name in same else ListValue.of_addresses(items) for name, items in lists.items()}
+            self._lists = dict(lists)
 
 
 def policy_of(text: PolicyText, *, limits: Limits = NO_LIMIT, geo: Geo | None = None, before: Expressions | None = None) -> Policy:
