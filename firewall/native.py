@@ -109,19 +109,22 @@ def _field_in_ranges(field: Field, ranges: Ranges, packets: PacketClass, vlan_in
 
 
 def _in_ranges(load: Load, ranges: Ranges, list_name: str | None = None) -> Conjunction | bool:
-    inside: list[tuple[int, int]] = []
-    for low, high in ranges:
-        first, last = max(-((load.add - low) // load.scale), 0), min((high - load.add) // load.scale, load.maximum)
-        if first <= last:
-            inside.append((first << load.shift, last << load.shift))
+    inside = ranges
+    if load.add or load.scale != 1 or load.shift or (ranges and not 0 <= ranges[0][0] <= ranges[-1][1] <= load.maximum):
+        found: list[tuple[int, int]] = []
+        for low, high in ranges:
+            first, last = max(-((load.add - low) // load.scale), 0), min((high - load.add) // load.scale, load.maximum)
+            if first <= last:
+                found.append((first << load.shift, last << load.shift))
+        inside = tuple(found)
     if not inside:
         return False
-    if load.always and inside == [(0, load.maximum << load.shift)]:
+    if load.always and inside == ((0, load.maximum << load.shift),):
         return True
     left = load.left if load.mask is None else f"{load.left} & {load.mask:#x}"
     return (
         Match(
-            left, tuple(inside), load.notation, always=load.always, protocol=load.protocol, typed=load.typed, key=load.key,
+            left, inside, load.notation, always=load.always, protocol=load.protocol, typed=load.typed, key=load.key,
             reach=load.reach, list_name=list_name,
         ),
     )  # fmt: skip
