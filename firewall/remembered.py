@@ -1,5 +1,5 @@
 """What a compiler remembers of the generations that it has made of one tenant, so that the next is a change of the one that is enforced:
-the numbers of the rules that programs count, and the search trees with their places in memory."""
+the numbers of the rules that programs count, the search trees with their places in memory, and address sets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from bpf.classifier.build import Classifier
+    from firewall.address_set import AddressSet
     from firewall.generation import TreePatch
     from firewall.plan.model import Candidate
 
@@ -83,6 +84,8 @@ class Made:
     trees: dict[str, Tree] = field(default_factory=dict)
     """By the name of the map."""
     patches: list[TreePatch] = field(default_factory=list)
+    sets: dict[str, AddressSet] = field(default_factory=dict)
+    """By the name of the map."""
 
 
 class Remembered:

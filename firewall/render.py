@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Protocol, TypeGuard, assert_never
 from bpf import LoweringError, compile_program
 from bpf.evaluate import Evaluator, Member, compile_evaluators
 from bpf.image import MapSpec, ProgramImage
-from bpf.prefix_set_change import size_of, value_for
 from bpf.prefix_set_lookup import Side, compile_prefix_set, set_spec
 from bpf.tables import MOST_SIEVES
+from firewall.address_set import address_set
 from firewall.generation import TABLE, BpfMatch, BulkElements, Contents, Generation, counter_name, prefix_of
 from firewall.match import Conjunction, Key, Match, Notation, PacketClass
 from firewall.native import match_text, protocol_match, range_text
@@ -436,9 +436,11 @@ class _Renderer:
         is_v4 = match.notation is Notation.IPV4
         value = self.address_sets.get((is_v4, match.ranges))
         if value is None:
-            made = value_for(match.ranges if is_v4 else (), () if is_v4 else match.ranges)
             name = f"addresses{len(self.address_sets)}"
-            value = self.address_sets[is_v4, match.ranges] = replace(set_spec(name, size_of(made)), initial=bytes(made))
+            made = address_set(4 if is_v4 else 6, match.ranges, self.before.sets.get(name) if self.before else None)
+            if self.made.grows:
+                self.made.sets[name] = made
+            value = self.address_sets[is_v4, match.ranges] = replace(set_spec(name, made.size), initial=made.value)
         key = (value.name, match.key)
         if key not in self.lookups:
             word = safe_name(match.list_name)[:LONGEST_PROGRAM_NAME] if match.list_name else "set"
