@@ -12,6 +12,7 @@ from bpf.classifier.entries import Boxes, Entry, Numbers, Words, boxes_of
 from bpf.classifier.keys import Family, KeyField, words_of
 from bpf.classifier.layout import LEAF, UNIT, UNIT_WORDS, record_units, records_of
 from bpf.classifier.lookup import Answer, lookup
+from bpf.classifier.place import in_depth_order
 from bpf.classifier.tree import DEFAULT, Builder, Level, Tuning
 
 MOST_ORDER = 0xFFFF_FFFE
@@ -87,7 +88,7 @@ def build(family: Family, keys: Sequence[KeyField], entries: Sequence[Entry], *,
     root = int(arena.take(np.ones(1, dtype=np.int64))[0])
     builder = Builder(boxes, record, order, arena, tuning)
     builder.build(whole(keys, root, np.arange(boxes.count)))
-    record = _in_leaf_order(arena, record, root)
+    record, root = in_depth_order(arena, record, root, units)
     rows = records_of(boxes, order)
     for unit in range(units):
         arena.image[record + unit] = rows[:, UNIT_WORDS * unit : UNIT_WORDS * (unit + 1)]
