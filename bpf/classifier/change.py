@@ -28,6 +28,8 @@ from bpf.classifier.layout import (
     LEAF_AND_MORE,
     MOST_IN_LEAF,
     MOST_PENDING,
+    LIMIT_MASK,
+    LOWEST_SHIFT,
     OVERLAY,
     SPLIT_SHIFT,
     UNIT_WORDS,
@@ -225,7 +227,8 @@ class _Changer:
     # -- kinds of nodes ------------------------------------------------------------------------------------------------
 
     def _cut(self, node: Node, region: Region, added: list[int], removed: list[int], parts: tuple[_Part, ...]) -> Node:
-        base, first, limit, told = node
+        base, first, told_limit, told = node
+        limit = told_limit & LIMIT_MASK
         shift, word = told >> 8 & 0xFF, (told >> 16) // KEY
         low, high = region[word]
         block = self.arena.image[first : first + limit + 1].copy()
@@ -245,29 +248,30 @@ class _Changer:
             if shift == SPLIT_SHIFT:
                 bounds = (low, high) if after - begin == 2 else (base, high) if begin == 0 else (low, base - 1)
             else:
-                bounds = low + (begin << shift - 1), min(high, low + (after << shift - 1) - 1)
+                bounds = low + (begin << shift), min(high, low + (after << shift) - 1)
             inner = (*region[:word], bounds, *region[word + 1 :])
             block[begin:after] = self.changed(_node_of(block[begin].tolist()), inner, here, gone, parts)
         unit = self._take(len(block))
         self.arena.image[unit : unit + len(block)] = block
-        return base, unit, limit, told
+        lowest = min((int(self.order[place]) for place in added), default=MOST_ORDER)
+        return base, unit, limit | min(told_limit, lowest) >> LOWEST_SHIFT << LOWEST_SHIFT, told
 
     @staticmethod
     def _slots(own_low: int, own_high: int, low: int, high: int, base: int, shift: int) -> tuple[int, int]:
         """The first and the last slot that a range meets."""
         if shift == SPLIT_SHIFT:
             return int(own_high < base), int(own_low < base)
-        return max(own_low, low) - base >> shift - 1, min(own_high, high) - base >> shift - 1
+        return max(own_low, low) - base >> shift, min(own_high, high) - base >> shift
 
     def _both(self, node: Node, region: Region, added: list[int], removed: list[int], parts: tuple[_Part, ...]) -> Node:
-        base, first, _, told = node
-        spanning, word = told >> 8 & 0xFF, (told >> 16) // KEY
+        base, first, width, told = node
+        wide, word = told >> 8 & 0xFF, (told >> 16) // KEY
         children = []
         for side in (0, 1):
-            if spanning == OVERLAY:
-                part = _Part(word, region[word], None, overlay=side == 1, beside=side == 0)
+            if wide == OVERLAY:
+                part = _Part(word, region[word], width, None, overlay=side == 1, beside=side == 0)
             else:
-                part = _Part(word, region[word], side == spanning, waits=side == 0)
+                part = _Part(word, region[word], width, side == wide, waits=side == 0)
             mine = [place for place in added if part.has(*self._range(True, place, word)) and not part.overlay]
             gone = [place for place in removed if part.has(*self._range(False, place, word))]
             children.append(self.changed(_node(self.arena, first + side), region, mine, gone, (*parts, part)))
@@ -318,10 +322,13 @@ class _Changer:
         records = sorted(records, key=lambda record: int(self.arena.image[record][0]))
         if len(records) <= MOST_IN_LEAF:
             padded = [*records, 0, 0, 0]
-            return padded[0], padded[1], padded[2], kind_word(LEAF)
+            return padded[0], padded[1], padded[2], kind_word(LEAF) | self._lowest(records)
         unit = self._take(1)
         self.arena.image[unit] = self._listed(records[MOST_IN_LEAF - 1 :])
-        return records[0], records[1], unit, kind_word(LEAF_AND_MORE)
+        return records[0], records[1], unit, kind_word(LEAF_AND_MORE) | self._lowest(records)
+
+    def _lowest(self, records: list[int]) -> int:
+        return int(self.arena.image[records[0]][0]) >> LOWEST_SHIFT << LOWEST_SHIFT if records else 0
 
     def _built(self, boxes: Numbers, region: Region, parts: tuple[_Part, ...]) -> Node:
         """A tree of the boxes, which are in their order."""
@@ -339,9 +346,9 @@ class _Changer:
         for word, (low, high) in enumerate(region):
             meets &= (self.boxes.low[word] <= high) & (self.boxes.high[word] >= low)
         for part in parts:
-            if part.spanning is not None:
-                spans = (self.boxes.low[part.word] <= part.bounds[0]) & (self.boxes.high[part.word] >= part.bounds[1])
-                meets &= spans == part.spanning
+            if part.wide is not None:
+                low, high = self.boxes.low[part.word], self.boxes.high[part.word]
+                meets &= (np.minimum(high, part.bounds[1]) - np.maximum(low, part.bounds[0]) >= part.width) == part.wide
         return np.flatnonzero(meets)
 
     def _range(self, of_added: bool, place: int, word: int) -> tuple[int, int]:
@@ -363,8 +370,9 @@ class _Part:
 
     word: int
     bounds: tuple[int, int]
-    spanning: bool | None
-    """It has the boxes that span the bounds, or those that do not; None: it may have either."""
+    width: int
+    wide: bool | None
+    """It has the boxes that are as wide within the bounds, or those that are not; None: it may have either."""
     overlay: bool = False
     """It is the second part of an overlay: a leaf, whose records hide none."""
     waits: bool = False
@@ -373,7 +381,7 @@ class _Part:
     """That other is an overlay."""
 
     def has(self, low: int, high: int) -> bool:
-        return self.spanning is None or (low <= self.bounds[0] and high >= self.bounds[1]) == self.spanning
+        return self.wide is None or (min(high, self.bounds[1]) - max(low, self.bounds[0]) >= self.width) == self.wide
 
 
 def reclaim(classifier: Classifier, *others: Classifier) -> Classifier:
@@ -402,7 +410,7 @@ def units_below(image: Words, root: int) -> Numbers:
     while len(level):
         words = image[level].astype(np.int64)
         kind = words[:, 3] & 0xFF
-        sizes = np.where(kind == CUT, words[:, 2] + 1, np.where(kind == BOTH, 2, np.where(kind == LEAF_AND_MORE, 1, 0)))
+        sizes = np.where(kind == CUT, (words[:, 2] & LIMIT_MASK) + 1, np.where(kind == BOTH, 2, np.where(kind == LEAF_AND_MORE, 1, 0)))
         starts = np.where(kind == LEAF_AND_MORE, words[:, 2], words[:, 1])
         starts, first = np.unique(starts[sizes > 0], return_index=True)
         sizes = sizes[sizes > 0][first]

@@ -5,12 +5,13 @@ Then, anywhere:
 
 * a node, one unit: four words of 32 bits. The lowest byte of the last is its kind, the next two are a shift and the place of a word of the
   packet's keys, in bytes.
-  - CUT: child number min(((word - base) * 2 mod 2**64) >> shift, limit) of the block at `first`. Words are base, first, limit.
-    So a shift of 33 and a limit of 1 tell numbers from `base` on (child 0) from those below (child 1).
-  - BOTH: two parts of the rules, the nodes at `first`, to be looked at both; the words are the lowest order in the second, and `first`.
-    Of the place's word one part, whose number is the shift, has the rules that span the node's region. With a shift of OVERLAY the second
-    part is a leaf of rules that came later.
-  - LEAF: the words are the units of up to 3 records, 0 where there are fewer.
+  - CUT: child number (word - base mod 2**64) >> shift of the block at `first`. Words are base, first, and the block's last number
+    in the lower half with the lowest order below in the upper (see `lowest_word`). So a shift of 63 tells numbers from `base` on (child 0)
+    from those below (child 1).
+  - BOTH: two parts of the rules, the nodes at `first`, to be looked at both; the words are the lowest order in the second, `first`, and a
+    width. One part, whose number is the shift, has the rules that are as wide in the place's word, within the node's region: whose
+    highest number there is at least so much above the lowest. With a shift of OVERLAY the second part is a leaf of rules that came later.
+  - LEAF: the words are the units of up to 3 records, 0 where there are fewer. The upper half of the fourth word is the lowest order.
   - LEAF_AND_MORE: the words are the units of 2 records, and of a node that goes on.
 * a record, a rule's box: order, number, slot and outcome, 4 bytes each, then for each word its lowest number and how many are above it.
 
@@ -43,7 +44,10 @@ MOST_PENDING: Final = 8
 """Second parts that a packet has still to look at, at any time."""
 BUILT_PENDING: Final = 5
 """Of them, those of a tree as it is built; the others are for overlays."""
-SPLIT_SHIFT: Final = 33
+LIMIT_MASK: Final = 0xFFFF
+LOWEST_SHIFT: Final = 16
+"""Of the third word of a CUT, and the fourth of a leaf."""
+SPLIT_SHIFT: Final = 63
 """Of a CUT at a threshold."""
 
 KEY: Final = 8
@@ -55,6 +59,11 @@ RECORD_HEAD: Final = 4
 def kind_word(kind: int, shift: int = 0, place: int = 0) -> int:
     """The last word of a node; the place is of a word of the packet's keys."""
     return kind | shift << 8 | place * KEY << 16
+
+
+def lowest_word(order: Numbers) -> Numbers:
+    """The upper half of a word that says: a packet that has found a rule of this order, or a lower one, need not look at the node."""
+    return order >> LOWEST_SHIFT << LOWEST_SHIFT
 
 
 def record_units(words: int) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 
 from bpf.classifier.arena import Arena
 from bpf.classifier.entries import Numbers
-from bpf.classifier.layout import BOTH, CUT, LEAF, LEAF_AND_MORE
+from bpf.classifier.layout import BOTH, CUT, LEAF, LEAF_AND_MORE, LIMIT_MASK
 
 
 def in_depth_order(arena: Arena, record: Numbers, root: int, units: int) -> tuple[Numbers, int]:
@@ -21,7 +21,7 @@ def in_depth_order(arena: Arena, record: Numbers, root: int, units: int) -> tupl
         node = np.repeat(starts[-1] - np.cumsum(sizes[-1]) + sizes[-1], sizes[-1]) + np.arange(len(of_node))
         words = image[node].astype(np.int64)
         kind = words[:, 3] & 0xFF
-        size = np.where(kind == CUT, words[:, 2] + 1, np.where(kind == BOTH, 2, np.where(kind == LEAF_AND_MORE, 1, 0)))
+        size = np.where(kind == CUT, (words[:, 2] & LIMIT_MASK) + 1, np.where(kind == BOTH, 2, np.where(kind == LEAF_AND_MORE, 1, 0)))
         start = np.where(kind == LEAF_AND_MORE, words[:, 2], words[:, 1])
         is_new = size > 0
         is_new[1:] &= ~((start[1:] == start[:-1]) & (size[1:] > 0) & (size[:-1] > 0))

@@ -13,7 +13,7 @@ from typing import Final
 from bpf.assembler import Assembler
 from bpf.classifier.entries import NOT_COUNTED
 from bpf.classifier.keys import Family, KeyField, Where, word_count
-from bpf.classifier.layout import BOTH, CELL, CELLS, CUT, KEY, LEAF_AND_MORE, MOST_IN_LEAF, MOST_PENDING, RECORD_HEAD, UNIT
+from bpf.classifier.layout import BOTH, CELL, CELLS, CUT, KEY, LEAF_AND_MORE, LOWEST_SHIFT, MOST_IN_LEAF, MOST_PENDING, RECORD_HEAD, UNIT
 from bpf.codegen import frame_of, generate
 from bpf.headers import EXTENSIONS, OFFSET_MASK, PROTOCOL, PROTOCOL_SHIFT, TRANSPORT, WALK
 from bpf.image import FunctionKind, MapKind, MapSpec, ProgramImage
@@ -366,6 +366,7 @@ class _Code:
         asm.branch(Condition.EQ, R5, 0, "out of steps")
         asm.load(1, R1, R8, 12)
         asm.branch(Condition.NE, R1, CUT, "no cut")
+        self._prune(10)
         asm.load(1, R2, R8, 14)
         asm.load(4, R3, R8, 0)
         asm.alu(Alu.AND, R2, keys_mask)
@@ -373,13 +374,8 @@ class _Code:
         asm.load(8, R1, R2, frame.keys)
         asm.load(1, R2, R8, 13)
         asm.alu(Alu.SUB, R1, R3)
-        asm.load(4, R3, R8, 8)
-        asm.alu(Alu.LSH, R1, 1)
-        asm.alu(Alu.RSH, R1, R2)
-        asm.branch(Condition.LE, R1, R3, "child")
-        asm.mov(R1, R3)
-        asm.label("child")
         asm.load(4, R3, R8, 4)
+        asm.alu(Alu.RSH, R1, R2)
         asm.alu(Alu.ADD, R1, R3)
         self._go_to(finished)
         asm.jump("walk")
@@ -400,6 +396,7 @@ class _Code:
         asm.jump("walk")
 
         asm.label("leaf")
+        self._prune(14)
         for number in range(MOST_IN_LEAF - 1):
             self._record(number, finished)
         asm.load(1, R1, R8, 12)
@@ -436,6 +433,12 @@ class _Code:
         asm.label("out of steps before pop")
         asm.store(4, R4, frame.at, 0)
         asm.label(again)
+
+    def _prune(self, offset: int) -> None:
+        """On to what is pending where nothing below the node at R8 comes before the rule found."""
+        self.asm.load(2, R1, R8, offset)
+        self.asm.alu(Alu.LSH, R1, LOWEST_SHIFT)
+        self.asm.branch(Condition.GE, R1, R6, "pop")
 
     def _record(self, number: int, finished: str) -> None:
         """Look at that record of the leaf at R8: on where it does not contain the packet."""

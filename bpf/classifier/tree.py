@@ -28,6 +28,7 @@ from bpf.classifier.layout import (
     SPLIT_SHIFT,
     UNIT_WORDS,
     kind_word,
+    lowest_word,
 )
 
 Bools = NDArray[np.bool_]
@@ -259,6 +260,7 @@ class Builder:
         size = smaller[word, np.arange(level.count)]
         parts = wanted & (size >= np.maximum(4, counts // 50))
         best.word[parts] = word[parts]
+        best.base[parts] = (level.high - level.low)[word, np.arange(level.count)][parts]
         leaves = ~parts & ((best.gain < 0.01) | (tight & (copies > 1.0)))
         return parts, leaves
 
@@ -272,7 +274,7 @@ class Builder:
         cut = ~parts & ~leaves & ~split
         entry_word = best.word[level.node]
         places = np.arange(len(level.node))
-        own_low, own_high, own_full = low[entry_word, places], high[entry_word, places], full[entry_word, places]
+        own_low, own_high = low[entry_word, places], high[entry_word, places]
         region_low, region_high = level.low[best.word, numbers], level.high[best.word, numbers]
         slots = np.where(cut, (region_high - region_low >> np.minimum(best.shift, 40)) + 1, 2)
         slots[leaves] = 0
@@ -285,8 +287,9 @@ class Builder:
         if of_part.any():
             # The part with the first rule is looked at first.
             starts = np.searchsorted(level.node, numbers)
-            first_spans = own_full[np.minimum(starts, len(own_full) - 1)]
-            which = own_full != first_spans[level.node]
+            is_wide = own_high - own_low >= best.base[level.node]
+            first_spans = is_wide[np.minimum(starts, len(is_wide) - 1)]
+            which = is_wide != first_spans[level.node]
             best.shift[parts] = np.where(first_spans, 0, 1)[parts]
             first = np.where(of_part, which, first)
             last = np.where(of_part, which, last)
@@ -338,8 +341,8 @@ class Builder:
         words = np.zeros((level.count, UNIT_WORDS), dtype=np.uint32)
         words[:, 0] = np.where(split, best.base, level.low[best.word, np.arange(level.count)])
         words[:, 1] = units
-        words[:, 2] = slots - 1
-        words[:, 3] = np.where(parts, kind_word(BOTH), kind_word(CUT)) | (best.shift + ~(split | parts)) << 8 | best.word * KEY << 16
+        words[:, 2] = np.where(parts, best.base, slots - 1 | lowest_word(self.order[level.box[np.searchsorted(level.node, np.arange(level.count))]]))
+        words[:, 3] = np.where(parts, kind_word(BOTH), kind_word(CUT)) | best.shift << 8 | best.word * KEY << 16
         if parts.any():
             # The lowest order in the second part.
             offset = np.cumsum(slots + 1) - (slots + 1)
@@ -362,6 +365,8 @@ class Builder:
         within = np.where(long, MOST_IN_LEAF - 1, counts)
         words[np.repeat(np.arange(len(chosen)), within), _ramps(within)] = records[np.repeat(starts, within) + _ramps(within)]
         words[:, 3] = np.where(long, kind_word(LEAF_AND_MORE), kind_word(LEAF))
+        held = counts > 0
+        words[held, 3] |= lowest_word(self.order[level.box[entries]][starts[held]]).astype(np.uint32)
         for each in np.flatnonzero(long).tolist():
             words[each, 2] = self._write_rest(records[starts[each] + MOST_IN_LEAF - 1 : starts[each] + counts[each]])
         self._write(level.unit[chosen], level.run[chosen], words)
