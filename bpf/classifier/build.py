@@ -115,6 +115,4 @@ def _in_leaf_order(arena: Arena, record: Numbers, root: int) -> Numbers:
 def whole(keys: Sequence[KeyField], root: int, boxes: Numbers) -> Level:
     """The one node whose region is all packets."""
     bounds = [bounds for key in keys for bounds in ([key.any] if key.words == 1 else [(0, 0xFFFF_FFFF)] * key.words)]
-    low, high = (np.array([each[side] for each in bounds], dtype=np.int64).reshape(-1, 1) for side in (0, 1))
-    one = np.ones(1, dtype=np.int64)
-    return Level(low, high, one * root, one, one * 0, np.zeros(len(boxes), dtype=np.int64), boxes)
+    return Level.of_one(bounds, root, boxes)

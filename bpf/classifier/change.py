@@ -37,7 +37,7 @@ from bpf.classifier.layout import (
     record_units,
     records_of,
 )
-from bpf.classifier.tree import DEFAULT, Builder, Level, Tuning
+from bpf.classifier.tree import DEFAULT, DIVIDED, Builder, Level, Tuning
 
 MOST_TOUCHED: Final = 3000
 """Nodes that a change writes; beyond that building anew is as quick."""
@@ -265,13 +265,13 @@ class _Changer:
 
     def _both(self, node: Node, region: Region, added: list[int], removed: list[int], parts: tuple[_Part, ...]) -> Node:
         base, first, width, told = node
-        wide, word = told >> 8 & 0xFF, (told >> 16) // KEY
+        kind, word = told >> 8 & 0xFF, (told >> 16) // KEY
         children = []
         for side in (0, 1):
-            if wide == OVERLAY:
+            if kind == OVERLAY:
                 part = _Part(word, region[word], width, None, overlay=side == 1, beside=side == 0)
             else:
-                part = _Part(word, region[word], width, side == wide, waits=side == 0)
+                part = _Part(word, region[word], width, side == 1, waits=side == 0)
             mine = [place for place in added if part.has(*self._range(True, place, word)) and not part.overlay]
             gone = [place for place in removed if part.has(*self._range(False, place, word))]
             children.append(self.changed(_node(self.arena, first + side), region, mine, gone, (*parts, part)))
@@ -333,11 +333,9 @@ class _Changer:
     def _built(self, boxes: Numbers, region: Region, parts: tuple[_Part, ...]) -> Node:
         """A tree of the boxes, which are in their order."""
         unit = self._take(1)
-        one = np.ones(1, dtype=np.int64)
-        low, high = (np.array([each[side] for each in region], dtype=np.int64).reshape(-1, 1) for side in (0, 1))
         builder = Builder(self.boxes, self.record, self.order, self.arena, self.tuning)
         waiting = sum(part.waits for part in parts)
-        builder.build(Level(low, high, one * unit, one, one * waiting, np.zeros(len(boxes), dtype=np.int64), boxes))
+        builder.build(Level.of_one(region, unit, boxes, pending=waiting, state=DIVIDED))
         return _node(self.arena, unit)
 
     def _meeting(self, region: Region, parts: tuple[_Part, ...]) -> Numbers:

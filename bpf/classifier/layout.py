@@ -9,8 +9,8 @@ Then, anywhere:
     in the lower half with the lowest order below in the upper (see `lowest_word`). So a shift of 63 tells numbers from `base` on (child 0)
     from those below (child 1).
   - BOTH: two parts of the rules, the nodes at `first`, to be looked at both; the words are the lowest order in the second, `first`, and a
-    width. One part, whose number is the shift, has the rules that are as wide in the place's word, within the node's region: whose
-    highest number there is at least so much above the lowest. With a shift of OVERLAY the second part is a leaf of rules that came later.
+    width. The second part has the rules that are wide in the place's word: whose highest number, within the node's region, is at least so
+    much above the lowest. With a shift of OVERLAY instead of WIDE_SECOND the second part is a leaf of rules that came later.
   - LEAF: the words are the units of up to 3 records, 0 where there are fewer. The upper half of the fourth word is the lowest order.
   - LEAF_AND_MORE: the words are the units of 2 records, and of a node that goes on.
 * a record, a rule's box: order, number, slot and outcome, 4 bytes each, then for each word its lowest number and how many are above it.
@@ -36,6 +36,7 @@ HEADER_UNITS: Final = CELLS * CELL // UNIT
 
 CUT, BOTH, LEAF, LEAF_AND_MORE = 0, 1, 2, 3
 """Kinds of nodes."""
+WIDE_SECOND: Final = 1
 OVERLAY: Final = 2
 """Of a BOTH: its second part is for rules that were added."""
 MOST_IN_LEAF: Final = 3

@@ -5,10 +5,14 @@ that leaves a packet the fewest rules (in bits, the logarithm of their number, w
 them. Where every division would copy too many, the rules that span the region in one word become a part of their own: a packet looks at
 both parts, and needs the second only where that has a rule before the one found. So the tree stays small whatever the rules are.
 
-After HyperSplit (Qi et al. 2009), HiCuts (Gupta and McKeown 1999) and EffiCuts (Vamanan et al. 2010)."""
+Before any division of many rules those are parted that are wide in a word in which most others are narrow and far apart: a few steps
+find the narrow ones, hardly any of them copied, and of the few that are wide in all such words more may be copied.
+
+After HyperSplit (Qi et al. 2009), HiCuts (Gupta and McKeown 1999), EffiCuts (Vamanan et al. 2010) and CutSplit (Li et al. 2018)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +31,7 @@ from bpf.classifier.layout import (
     MOST_IN_LEAF,
     SPLIT_SHIFT,
     UNIT_WORDS,
+    WIDE_SECOND,
     kind_word,
     lowest_word,
 )
@@ -54,11 +59,27 @@ class Tuning:
     most_entries: float = 10.0
     """Places of rules in the tree for each rule; beyond that no rule is copied."""
     most_levels: int = 48
+    partings: int = 3
+    """Of all rules, before any division, at most;"""
+    least_parted: int = 256
+    """of so many at least."""
+    wide: int = 8
+    """Rules are wide that are at least a region's width divided by two to the power of this."""
+    least_wide: int = 64
+    """One in so many must be, or more,"""
+    least_apart: float = 3.0
+    """and the others so many bits apart, times their share."""
+    few: int = 8
+    """One rule in so many or fewer, wide in each of these words, are few."""
+    copying_of_few: float = 0.3
+    most_copies_of_few: float = 6.0
 
 
 DEFAULT: Final = Tuning()
 _NODE: Final = 34
 """Bits below the number of the node, in a word that sorts by node and number."""
+DIVIDED, UNDIVIDED, FEW = 0, 1, 2
+"""Nodes below a division; the one that may be parted before any; and those from which on there are few rules."""
 
 
 @dataclass(slots=True)
@@ -74,6 +95,8 @@ class Level:
     """and how often, one behind the other."""
     pending: Numbers
     """Second parts that wait while this is looked at."""
+    state: Numbers
+    """DIVIDED, UNDIVIDED or FEW."""
     node: Numbers
     """[entry]: in ascending order,"""
     box: Numbers
@@ -82,6 +105,13 @@ class Level:
     @property
     def count(self) -> int:
         return len(self.unit)
+
+    @classmethod
+    def of_one(cls, region: Sequence[tuple[int, int]], unit: int, boxes: Numbers, *, pending: int = 0, state: int = UNDIVIDED) -> Level:
+        """One node."""
+        low, high = (np.array([each[side] for each in region], dtype=np.int64).reshape(-1, 1) for side in (0, 1))
+        one = np.ones(1, dtype=np.int64)
+        return cls(low, high, one * unit, one, one * pending, one * state, np.zeros(len(boxes), dtype=np.int64), boxes)
 
 
 @dataclass(slots=True)
@@ -131,16 +161,22 @@ class Builder:
             level, chosen = _subset(level, divided)
             low, high, full = low[:, chosen], high[:, chosen], full[:, chosen]
             counts = counts[divided]
+            parting = self._parting(level, counts, low, high) if depth < self.tuning.partings else None
+            if parting is None:
+                level.state[(level.state == UNDIVIDED) & (counts * self.tuning.few <= self.boxes.count)] = FEW
             best = self._choose(level, counts, low, high, full)
         else:
             self._write_leaves(level, counts, ~divided)
             return _empty(level)
         parts, leaves = self._decide(level, counts, full, best)
+        if parting is not None:
+            parts[parting.node], leaves[parting.node] = True, False
+            best.word[parting.node], best.base[parting.node], best.shift[parting.node] = parting.word, parting.width, WIDE_SECOND
         if leaves.any():
             self._write_leaves(level, counts, leaves)
         if leaves.all():
             return _empty(level)
-        return self._children(level, low, high, full, best, parts, leaves)
+        return self._children(level, low, high, best, parts, leaves)
 
     def _clipped(self, level: Level) -> tuple[Numbers, Numbers, Bools]:
         """The boxes within their nodes' regions, and where they span them."""
@@ -171,7 +207,8 @@ class Builder:
                 node = number[level.node[entries]]
                 word_low, word_high = low[word][entries], high[word][entries]
             region = level.low[word][index], level.high[word][index]
-            view = _Word(word, index, node, word_low, word_high, region[0], region[1], counts[index], bits[index])
+            copying = np.where(level.state[index] == FEW, self.tuning.copying_of_few, self.tuning.copying)
+            view = _Word(word, index, node, word_low, word_high, region[0], region[1], counts[index], bits[index], copying)
             self._choose_threshold(view, best)
             self._choose_cut(view, best)
         return best
@@ -193,7 +230,7 @@ class Builder:
         right = counts[at] - (np.searchsorted(highs, asked) - starts[at])
         total = left + right
         spread = (left * _LOG(left) + right * _LOG(right)) / total
-        gain = view.bits[at] - spread - self.tuning.copying * np.log2(total / counts[at])
+        gain = view.bits[at] - spread - view.copying[at] * np.log2(total / counts[at])
         self._take(view, best, at, gain, total, np.full(len(at), SPLIT_SHIFT), threshold)
 
     def _choose_cut(self, view: _Word, best: _Best) -> None:
@@ -221,7 +258,8 @@ class Builder:
             total = np.add.reduceat(held, offset)
             spread = np.add.reduceat(held * _LOG(held), offset) / np.maximum(total, 1)
             counts = view.counts[index]
-            gain = view.bits[index] - spread - self.tuning.copying * np.log2(np.maximum(total, counts) / counts) - self.tuning.slot * bits
+            copied = view.copying[index] * np.log2(np.maximum(total, counts) / counts)
+            gain = view.bits[index] - spread - copied - self.tuning.slot * bits
             self._take(view, best, index, gain, total, shift, base, single=True)
 
     @staticmethod
@@ -250,7 +288,7 @@ class Builder:
         """Which nodes get two parts (and by which word, noted in `best`), and which become leaves."""
         copies = best.total / counts
         tight = self.entries + len(level.box) > self._budget
-        most = 1.0 if tight else self.tuning.most_copies
+        most = 1.0 if tight else np.where(level.state == FEW, self.tuning.most_copies_of_few, self.tuning.most_copies)
         poor = (copies > most) | (best.gain < self.tuning.least_gain)
         wanted = poor & (counts > 4 * self.tuning.leaf) & (level.pending < BUILT_PENDING)
         starts = np.cumsum(counts) - counts
@@ -260,13 +298,34 @@ class Builder:
         size = smaller[word, np.arange(level.count)]
         parts = wanted & (size >= np.maximum(4, counts // 50))
         best.word[parts] = word[parts]
+        best.shift[parts] = WIDE_SECOND
         best.base[parts] = (level.high - level.low)[word, np.arange(level.count)][parts]
         leaves = ~parts & ((best.gain < 0.01) | (tight & (copies > 1.0)))
         return parts, leaves
 
+    def _parting(self, level: Level, counts: Numbers, low: Numbers, high: Numbers) -> _Parting | None:
+        """Of the node that has not been divided yet: by the word in which the most rules are narrow and far apart, if that is enough."""
+        tuning = self.tuning
+        best, most = None, tuning.least_apart
+        for node in np.flatnonzero((level.state == UNDIVIDED) & (counts >= tuning.least_parted)).tolist():
+            mine, count = level.node == node, int(counts[node])
+            for word in range(len(low)):
+                region = int(level.low[word, node]), int(level.high[word, node])
+                values = region[1] - region[0] + 1
+                width = values >> tuning.wide
+                is_narrow = high[word][mine] - low[word][mine] < width
+                narrow = int(is_narrow.sum())
+                if narrow == 0 or (count - narrow) * tuning.least_wide < count:
+                    continue
+                held = np.bincount((low[word][mine][is_narrow] - region[0]) * min(2 * narrow, tuning.most_slots) // values)
+                apart = (np.log2(narrow) - (held * _LOG(held)).sum() / narrow) * narrow / count
+                if apart > most:
+                    best, most = _Parting(node, word, width), apart
+        return best
+
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def _children(self, level: Level, low: Numbers, high: Numbers, full: Bools, best: _Best, parts: Bools, leaves: Bools) -> Level:
+    def _children(self, level: Level, low: Numbers, high: Numbers, best: _Best, parts: Bools, leaves: Bools) -> Level:
         """Write the nodes that are divided, and return their children."""
         count = level.count
         numbers = np.arange(count)
@@ -284,15 +343,9 @@ class Builder:
         shift = np.where(cut, best.shift, 0)[level.node]
         first = np.where(of_split, own_high < base, own_low - region_low[level.node] >> shift)
         last = np.where(of_split, own_low < base, own_high - region_low[level.node] >> shift)
-        if of_part.any():
-            # The part with the first rule is looked at first.
-            starts = np.searchsorted(level.node, numbers)
-            is_wide = own_high - own_low >= best.base[level.node]
-            first_spans = is_wide[np.minimum(starts, len(is_wide) - 1)]
-            which = is_wide != first_spans[level.node]
-            best.shift[parts] = np.where(first_spans, 0, 1)[parts]
-            first = np.where(of_part, which, first)
-            last = np.where(of_part, which, last)
+        is_wide = own_high - own_low >= base
+        first = np.where(of_part, is_wide, first)
+        last = np.where(of_part, is_wide, last)
         live = ~leaves[level.node]
         first = (first + offset[level.node])[live]
         last = (last + offset[level.node])[live]
@@ -317,13 +370,16 @@ class Builder:
         units[divided] = self.arena.take(slots[divided])
         self._write_nodes(level, best, parts, split, units, slots, divided, box, first, run_of)
         children = _children_regions(level, best, parent, begin - offset[parent], end - offset[parent], split, cut)
-        pending = level.pending[parent] + (parts[parent] & (begin == offset[parent]))
+        is_first = begin == offset[parent]
+        pending = level.pending[parent] + (parts[parent] & is_first)
+        state = level.state[parent]
+        state[(state == UNDIVIDED) & (is_first | ~parts[parent])] = DIVIDED
         # The rules of each.
         repeated = run_of[last] - run_of[first] + 1
         node = np.repeat(run_of[first], repeated) + _ramps(repeated)
         box = np.repeat(box, repeated)
         order = np.argsort(node, kind="stable")
-        return Level(*children, units[parent] + begin - offset[parent], end - begin, pending, node[order], box[order])
+        return Level(*children, units[parent] + begin - offset[parent], end - begin, pending, state, node[order], box[order])
 
     def _write_nodes(
         self,
@@ -388,6 +444,16 @@ class Builder:
         self.arena.image[np.repeat(units, runs) + _ramps(runs)] = np.repeat(words, runs, axis=0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Parting:
+    """Of a node before any division."""
+
+    node: int
+    word: int
+    width: int
+    """Of the narrowest wide rule there, less 1."""
+
+
 @dataclass(slots=True)
 class _Best:
     """[node]: the best division yet."""
@@ -419,6 +485,7 @@ class _Word:
     region_high: Numbers
     counts: Numbers
     bits: Floats
+    copying: Floats
 
 
 def _subset(level: Level, nodes: Bools) -> tuple[Level, Bools]:
@@ -432,6 +499,7 @@ def _subset(level: Level, nodes: Bools) -> tuple[Level, Bools]:
             level.unit[nodes],
             level.run[nodes],
             level.pending[nodes],
+            level.state[nodes],
             numbers[level.node[entries]],
             level.box[entries],
         ),
