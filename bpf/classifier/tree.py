@@ -71,7 +71,7 @@ class Tuning:
     """and the others so many bits apart, times their share."""
     few: int = 8
     """One rule in so many or fewer, wide in each of these words, are few."""
-    copying_of_few: float = 0.3
+    copying_of_few: float = 0.2
     most_copies_of_few: float = 6.0
 
 
