@@ -10,7 +10,7 @@ import numpy as np
 from bpf.classifier.arena import Arena
 from bpf.classifier.entries import Boxes, Entry, Numbers, Words, boxes_of
 from bpf.classifier.keys import Family, KeyField, words_of
-from bpf.classifier.layout import LEAF, UNIT, UNIT_WORDS, record_units, records_of
+from bpf.classifier.layout import UNIT, UNIT_WORDS, record_units, records_of
 from bpf.classifier.lookup import Answer, lookup
 from bpf.classifier.place import in_depth_order
 from bpf.classifier.tree import DEFAULT, Builder, Level, Tuning
@@ -88,28 +88,12 @@ def build(family: Family, keys: Sequence[KeyField], entries: Sequence[Entry], *,
     root = int(arena.take(np.ones(1, dtype=np.int64))[0])
     builder = Builder(boxes, record, order, arena, tuning)
     builder.build(whole(keys, root, np.arange(boxes.count)))
-    record, root = in_depth_order(arena, record, root, units)
+    record = in_depth_order(arena, record, root)
     rows = records_of(boxes, order)
     for unit in range(units):
         arena.image[record + unit] = rows[:, UNIT_WORDS * unit : UNIT_WORDS * (unit + 1)]
     statistics = Statistics(boxes.count, builder.nodes, builder.levels, builder.entries, arena.end)
     return Classifier(family, tuple(keys), boxes, order, record, arena, root, statistics, tuple(entries), spans)
-
-
-def _in_leaf_order(arena: Arena, record: Numbers, root: int) -> Numbers:
-    """Other places for the records, which are not yet written: those that leaves name together stand together, for the caches."""
-    nodes = arena.image[root : arena.end]
-    kind = nodes[:, 3] & 0xFF
-    is_record = np.stack((kind >= LEAF, kind >= LEAF, kind == LEAF), axis=1) & (nodes[:, :3] > 0)
-    named = nodes[:, :3][is_record]
-    found, first = np.unique(named, return_index=True)
-    moved = np.zeros(root + 1, dtype=np.uint32)
-    in_order = found[np.argsort(first)]
-    moved[in_order] = record[: len(in_order)]
-    rest = np.setdiff1d(record, found)
-    moved[rest] = record[len(in_order) :]
-    nodes[:, :3][is_record] = moved[named]
-    return moved[record].astype(np.int64)
 
 
 def whole(keys: Sequence[KeyField], root: int, boxes: Numbers) -> Level:

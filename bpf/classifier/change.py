@@ -26,10 +26,10 @@ from bpf.classifier.layout import (
     KEY,
     LEAF,
     LEAF_AND_MORE,
+    LIMIT_MASK,
+    LOWEST_MASK,
     MOST_IN_LEAF,
     MOST_PENDING,
-    LIMIT_MASK,
-    LOWEST_SHIFT,
     OVERLAY,
     SPLIT_SHIFT,
     UNIT_WORDS,
@@ -227,8 +227,8 @@ class _Changer:
     # -- kinds of nodes ------------------------------------------------------------------------------------------------
 
     def _cut(self, node: Node, region: Region, added: list[int], removed: list[int], parts: tuple[_Part, ...]) -> Node:
-        base, first, told_limit, told = node
-        limit = told_limit & LIMIT_MASK
+        base, first, third, told = node
+        limit = third & LIMIT_MASK
         shift, word = told >> 8 & 0xFF, (told >> 16) // KEY
         low, high = region[word]
         block = self.arena.image[first : first + limit + 1].copy()
@@ -254,7 +254,7 @@ class _Changer:
         unit = self._take(len(block))
         self.arena.image[unit : unit + len(block)] = block
         lowest = min((int(self.order[place]) for place in added), default=MOST_ORDER)
-        return base, unit, limit | min(told_limit, lowest) >> LOWEST_SHIFT << LOWEST_SHIFT, told
+        return base, unit, limit | min(third, lowest) & LOWEST_MASK, told
 
     @staticmethod
     def _slots(own_low: int, own_high: int, low: int, high: int, base: int, shift: int) -> tuple[int, int]:
@@ -265,10 +265,10 @@ class _Changer:
 
     def _both(self, node: Node, region: Region, added: list[int], removed: list[int], parts: tuple[_Part, ...]) -> Node:
         base, first, width, told = node
-        kind, word = told >> 8 & 0xFF, (told >> 16) // KEY
+        second, word = told >> 8 & 0xFF, (told >> 16) // KEY
         children = []
         for side in (0, 1):
-            if kind == OVERLAY:
+            if second == OVERLAY:
                 part = _Part(word, region[word], width, None, overlay=side == 1, beside=side == 0)
             else:
                 part = _Part(word, region[word], width, side == 1, waits=side == 0)
@@ -328,7 +328,7 @@ class _Changer:
         return records[0], records[1], unit, kind_word(LEAF_AND_MORE) | self._lowest(records)
 
     def _lowest(self, records: list[int]) -> int:
-        return int(self.arena.image[records[0]][0]) >> LOWEST_SHIFT << LOWEST_SHIFT if records else 0
+        return int(self.arena.image[records[0]][0]) & LOWEST_MASK if records else 0
 
     def _built(self, boxes: Numbers, region: Region, parts: tuple[_Part, ...]) -> Node:
         """A tree of the boxes, which are in their order."""

@@ -5,13 +5,13 @@ Then, anywhere:
 
 * a node, one unit: four words of 32 bits. The lowest byte of the last is its kind, the next two are a shift and the place of a word of the
   packet's keys, in bytes.
-  - CUT: child number (word - base mod 2**64) >> shift of the block at `first`. Words are base, first, and the block's last number
-    in the lower half with the lowest order below in the upper (see `lowest_word`). So a shift of 63 tells numbers from `base` on (child 0)
-    from those below (child 1).
+  - CUT: child number (word - base mod 2**64) >> shift of the block at `first`. Words are base, first, the block's last
+    number (LIMIT_MASK) with the lowest order below (LOWEST_MASK). So a shift of 63 tells numbers from `base` on (child 0) from those
+    below (child 1).
   - BOTH: two parts of the rules, the nodes at `first`, to be looked at both; the words are the lowest order in the second, `first`, and a
     width. The second part has the rules that are wide in the place's word: whose highest number, within the node's region, is at least so
     much above the lowest. With a shift of OVERLAY instead of WIDE_SECOND the second part is a leaf of rules that came later.
-  - LEAF: the words are the units of up to 3 records, 0 where there are fewer. The upper half of the fourth word is the lowest order.
+  - LEAF: the words are the units of up to 3 records, 0 where there are fewer; the fourth has the lowest order (LOWEST_MASK).
   - LEAF_AND_MORE: the words are the units of 2 records, and of a node that goes on.
 * a record, a rule's box: order, number, slot and outcome, 4 bytes each, then for each word its lowest number and how many are above it.
 
@@ -36,9 +36,8 @@ HEADER_UNITS: Final = CELLS * CELL // UNIT
 
 CUT, BOTH, LEAF, LEAF_AND_MORE = 0, 1, 2, 3
 """Kinds of nodes."""
-WIDE_SECOND: Final = 1
-OVERLAY: Final = 2
-"""Of a BOTH: its second part is for rules that were added."""
+WIDE_SECOND, OVERLAY = 1, 2
+"""What the second part of a BOTH is for: wide rules; rules that were added."""
 MOST_IN_LEAF: Final = 3
 """Records; of a leaf that goes on one fewer."""
 MOST_PENDING: Final = 8
@@ -46,8 +45,10 @@ MOST_PENDING: Final = 8
 BUILT_PENDING: Final = 5
 """Of them, those of a tree as it is built; the others are for overlays."""
 LIMIT_MASK: Final = 0xFFFF
-LOWEST_SHIFT: Final = 16
-"""Of the third word of a CUT, and the fourth of a leaf."""
+"""Of the third word of a CUT: the last number of its block."""
+LOWEST_MASK: Final = 0xFFFF_0000
+"""Of the same, and of the fourth word of a leaf: the lowest order there, its lower bits left out. A packet that has found a rule of that
+order or a lower one need not look at the node."""
 SPLIT_SHIFT: Final = 63
 """Of a CUT at a threshold."""
 
@@ -60,11 +61,6 @@ RECORD_HEAD: Final = 4
 def kind_word(kind: int, shift: int = 0, place: int = 0) -> int:
     """The last word of a node; the place is of a word of the packet's keys."""
     return kind | shift << 8 | place * KEY << 16
-
-
-def lowest_word(order: Numbers) -> Numbers:
-    """The upper half of a word that says: a packet that has found a rule of this order, or a lower one, need not look at the node."""
-    return order >> LOWEST_SHIFT << LOWEST_SHIFT
 
 
 def record_units(words: int) -> int:

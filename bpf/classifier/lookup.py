@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bpf.classifier.entries import Words
-from bpf.classifier.layout import BOTH, CUT, KEY, LEAF_AND_MORE, LOWEST_SHIFT, RECORD_HEAD, UNIT_WORDS
+from bpf.classifier.layout import BOTH, CUT, KEY, LEAF_AND_MORE, LOWEST_MASK, RECORD_HEAD, UNIT_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,14 @@ def lookup(image: Words, root: int, words: Sequence[int]) -> Answer:
             base, first, limit, told = (int(word) for word in image[unit])
             kind, shift, place = told & 0xFF, told >> 8 & 0xFF, (told >> 16) // KEY
             if kind == CUT:
-                if (limit >> LOWEST_SHIFT << LOWEST_SHIFT) >= best:
+                if limit & LOWEST_MASK >= best:
                     break
                 unit = first + ((words[place] - base) % (1 << 64) >> shift)
             elif kind == BOTH:
                 pending.append((base, first + 1))
                 unit = first
             else:
-                if (told >> LOWEST_SHIFT << LOWEST_SHIFT) >= best:
+                if told & LOWEST_MASK >= best:
                     break
                 for record in (base, first) if kind == LEAF_AND_MORE else (base, first, limit):
                     order = int(image[record][0]) if record else best

@@ -13,7 +13,7 @@ from typing import Final
 from bpf.assembler import Assembler
 from bpf.classifier.entries import NOT_COUNTED
 from bpf.classifier.keys import Family, KeyField, Where, word_count
-from bpf.classifier.layout import BOTH, CELL, CELLS, CUT, KEY, LEAF_AND_MORE, LOWEST_SHIFT, MOST_IN_LEAF, MOST_PENDING, RECORD_HEAD, UNIT
+from bpf.classifier.layout import BOTH, CELL, CELLS, CUT, KEY, LEAF_AND_MORE, MOST_IN_LEAF, MOST_PENDING, RECORD_HEAD, UNIT
 from bpf.codegen import frame_of, generate
 from bpf.headers import EXTENSIONS, OFFSET_MASK, PROTOCOL, PROTOCOL_SHIFT, TRANSPORT, WALK
 from bpf.image import FunctionKind, MapKind, MapSpec, ProgramImage
@@ -435,9 +435,10 @@ class _Code:
         asm.label(again)
 
     def _prune(self, offset: int) -> None:
-        """On to what is pending where nothing below the node at R8 comes before the rule found."""
+        """On to what is pending where nothing below the node at R8 comes before the rule found: LOWEST_MASK of the word whose upper half is
+        there."""
         self.asm.load(2, R1, R8, offset)
-        self.asm.alu(Alu.LSH, R1, LOWEST_SHIFT)
+        self.asm.alu(Alu.LSH, R1, 16)
         self.asm.branch(Condition.GE, R1, R6, "pop")
 
     def _record(self, number: int, finished: str) -> None:

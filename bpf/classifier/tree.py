@@ -28,12 +28,12 @@ from bpf.classifier.layout import (
     KEY,
     LEAF,
     LEAF_AND_MORE,
+    LOWEST_MASK,
     MOST_IN_LEAF,
     SPLIT_SHIFT,
     UNIT_WORDS,
     WIDE_SECOND,
     kind_word,
-    lowest_word,
 )
 
 Bools = NDArray[np.bool_]
@@ -397,7 +397,8 @@ class Builder:
         words = np.zeros((level.count, UNIT_WORDS), dtype=np.uint32)
         words[:, 0] = np.where(split, best.base, level.low[best.word, np.arange(level.count)])
         words[:, 1] = units
-        words[:, 2] = np.where(parts, best.base, slots - 1 | lowest_word(self.order[level.box[np.searchsorted(level.node, np.arange(level.count))]]))
+        lowest = self.order[level.box[np.searchsorted(level.node, np.arange(level.count))]]
+        words[:, 2] = np.where(parts, best.base, slots - 1 | lowest & LOWEST_MASK)
         words[:, 3] = np.where(parts, kind_word(BOTH), kind_word(CUT)) | best.shift << 8 | best.word * KEY << 16
         if parts.any():
             # The lowest order in the second part.
@@ -422,7 +423,7 @@ class Builder:
         words[np.repeat(np.arange(len(chosen)), within), _ramps(within)] = records[np.repeat(starts, within) + _ramps(within)]
         words[:, 3] = np.where(long, kind_word(LEAF_AND_MORE), kind_word(LEAF))
         held = counts > 0
-        words[held, 3] |= lowest_word(self.order[level.box[entries]][starts[held]]).astype(np.uint32)
+        words[held, 3] |= (self.order[level.box[entries]][starts[held]] & LOWEST_MASK).astype(np.uint32)
         for each in np.flatnonzero(long).tolist():
             words[each, 2] = self._write_rest(records[starts[each] + MOST_IN_LEAF - 1 : starts[each] + counts[each]])
         self._write(level.unit[chosen], level.run[chosen], words)

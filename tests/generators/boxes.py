@@ -67,3 +67,30 @@ def a_packet(rng: random.Random, keys: Sequence[KeyField], entries: Sequence[Ent
         number = min(max(number, 0), highest)
         numbers.append(key.absent if key.absent is not None and rng.random() < 0.1 else number)
     return numbers
+
+
+def mostly_narrow(rng: random.Random, keys: Sequence[KeyField], count: int) -> list[Entry]:
+    """Boxes for five-tuples, of which each has one address that is narrow, or the other, and few neither: what a builder parts."""
+    entries: list[Entry] = []
+    for number in range(count):
+        narrow = rng.choice(((0,), (0,), (1,), (1,), (0, 1), (0, 1), ()))
+        if rng.random() < 0.05:
+            narrow = ()
+        box = [key.any for key in keys]
+        for place in (0, 1):
+            bits = keys[place].size * 8
+            free = (
+                rng.choice((0, 0, 1, 8, bits - 9, bits - 8))
+                if place in narrow
+                else rng.choice((bits - 7, bits - 6, bits - 2))
+                if not narrow
+                else bits
+            )
+            low = rng.getrandbits(bits) >> free << free
+            box[place] = (low, low + (1 << free) - 1)
+        for place in (2, 3):
+            if rng.random() < 0.4:
+                box[place] = rng.choice(((80, 80), (443, 443), (1024, 65535)))
+        box[4] = rng.choice(((6, 6), (17, 17), keys[4].any))
+        entries.append(Entry(tuple(box), number, slot=number, outcome=rng.randrange(4)))
+    return entries
