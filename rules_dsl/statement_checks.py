@@ -84,6 +84,7 @@ class PolicyChecks:
         self.marks: dict[int, None] = {}
         self.all_traffic = False
         self.rules: list[Rule] = []
+        self.spans: dict[str, Span] = {}
         self.rule_count = 0
         self.rule_names: dict[str, Span] = {}
         self.expectations: list[Expectation] = []
@@ -102,6 +103,7 @@ class PolicyChecks:
             hook=Hook(self.once["hook"].value) if "hook" in self.once else Hook.PREROUTING,
             expectations=tuple(self.expectations),
             source=self.source.name,
+            spans=self.spans,
         )
 
     def _tenant_of_file(self) -> str:
@@ -311,9 +313,8 @@ class PolicyChecks:
         start = statement.expression.start
         first = next(index for index, part in enumerate(gathered.parts) if part.start == start)
         expression = canonical_expression(gathered, first)
-        self.rules.append(
-            Rule(name, statement.action, mode, predicate, self.context.span(statement.start, statement.end), expression, limit)
-        )
+        self.rules.append(Rule(name, statement.action, mode, predicate, expression, limit))
+        self.spans[name] = self.context.span(statement.start, statement.end)
 
     def _predicate(self, node: Node) -> Expression | None:
         refused = too_long(self.source, self.context.base + node.start, self.context.base + node.end, self.context.limits)
@@ -454,9 +455,11 @@ class PolicyChecks:
         ending: Rule | None = None
         for rule in self.rules:
             if ending is not None:
-                related = ((ending.span, "every packet ends here"),)
+                related = ((self.spans[ending.name], "every packet ends here"),)
                 message = f'no packet reaches the rule "{rule.name}"'
-                self.context.found.append(Diagnostic("W0502", message, rule.span, "never evaluated", related, "move it up, or remove it"))
+                self.context.found.append(
+                    Diagnostic("W0502", message, self.spans[rule.name], "never evaluated", related, "move it up, or remove it")
+                )
                 return
             if rule.ends and rule.predicate == Const(True):
                 ending = rule
