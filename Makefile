@@ -82,8 +82,8 @@ judge: setup  ## every field against tshark over a corpus of captures, by both e
 judged: setup  ## docs/reference/judged-fields.md: for each field the frames compared with tshark, and the equal ones
 	PYTHONPATH=.:tests $(BIN)/python -m judge.table docs/reference
 
-atomic: setup  ## a million packets through a hundred swaps, and kill -9 at every step of a change
-	$(PYTEST) -s tests/firewall/test_atomic.py tests/firewall/test_kill.py
+atomic: setup  ## a million packets through a hundred swaps, of ten thousand rules too, and kill -9 at every step of a change
+	$(PYTEST) -s tests/firewall/test_atomic.py tests/firewall/test_swap_of_many.py tests/firewall/test_kill.py
 
 sdk: setup  ## the API spoken by Cloudflare's own SDK, at a node whose rules meet real packets; and what the pages of docs/howto show
 	$(PYTEST) tests/api/test_sdk.py tests/api/test_replay_api.py tests/api/test_howto.py tests/api/test_demo.py

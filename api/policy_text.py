@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rules_dsl import Diagnostic, DiagnosticError, Limits, ListValue, parse_expression
-from rules_dsl.diagnostics import Source, Span
 from rules_dsl.expression import And, Expression, Not
 from rules_dsl.geo import Geo
 from rules_dsl.policy import Action, Hook, Mode, Policy, Protect, Rule
@@ -124,8 +123,7 @@ def policy_of(text: PolicyText, *, limits: Limits = NO_LIMIT, geo: Geo | None = 
             continue
         shown = " and ".join(f"({each.expression})" if each.holds else f"not ({each.expression})" for each in rule.conditions)
         predicate = tests[0] if len(tests) == 1 else And(tuple(tests))
-        span = Span(Source(rule.name, shown), 0, len(shown))
-        rules[rule.name] = rule, Rule(rule.name, rule.action, rule.mode, predicate, span, shown, phase=rule.phase)
+        rules[rule.name] = rule, Rule(rule.name, rule.action, rule.mode, predicate, shown, phase=rule.phase)
     if found:
         raise RuleError(found)
     checked.rules = rules

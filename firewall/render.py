@@ -34,7 +34,7 @@ from firewall.remembered import FullCountersError, Made, Remembered, begun
 from rules_dsl import expression as ex
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError
 from rules_dsl.expression import Expression, Ranges
-from rules_dsl.policy import Action, Hook, Mode, Rule
+from rules_dsl.policy import Action, Hook, Mode, Policy, Rule
 
 if TYPE_CHECKING:
     from firewall.classifier import Classified
@@ -153,7 +153,7 @@ class _Renderer:
                 self.evaluators[phase] = compile_evaluators(name, members, source=policy.source)
             except LoweringError as error:
                 rule = next(rule for _, rule, predicate in rules if error.test in ex.tests_of(predicate))
-                raise _too_large(rule, error) from error
+                raise _too_large(policy, rule, error) from error
 
     @property
     def prefix(self) -> str:
@@ -487,7 +487,7 @@ class _Renderer:
             most_sieves = MOST_SIEVES if len(self.programs) < FEW_PROGRAMS else 0
             image = compile_program(rule.name, predicate, source=self.plan.policy.source, most_sieves=most_sieves)
         except LoweringError as error:
-            raise _too_large(rule, error) from error
+            raise _too_large(self.plan.policy, rule, error) from error
         return replace(image, name=f"{len(self.programs)}_{safe_name(rule.name)[:LONGEST_PROGRAM_NAME]}")
 
     def texts(self, matches: Conjunction) -> str:
@@ -704,8 +704,8 @@ def _wants_content(stage: Stage) -> bool:
     return isinstance(stage, RuleStage) and all(any(match.left.startswith("@ih") for match in term.matches) for term in stage.terms)
 
 
-def _too_large(rule: Rule, error: LoweringError) -> DiagnosticError:
-    return DiagnosticError((Diagnostic("E0904", f"eBPF cannot hold this test: {error}", rule.span),))
+def _too_large(policy: Policy, rule: Rule, error: LoweringError) -> DiagnosticError:
+    return DiagnosticError((Diagnostic("E0904", f"eBPF cannot hold this test: {error}", policy.span(rule)),))
 
 
 def few(names: Sequence[str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rules_dsl import Geo, Limits, Source, parse_policy
 from rules_dsl.files import read_text
@@ -60,7 +62,12 @@ def policy_from(sources: Sources, stored: Mapping[str, Path]) -> Policy:
     return parse_policy(text, name=sources.name, geo=geo)
 
 
+_NAMING: Final = re.compile(r"(?:\A|\n)[ \t]*(?:list|geo)\b")
+
+
 def _named_files(name: str, text: str) -> list[_NamedFile]:
+    if _NAMING.search(text) is None:
+        return []
     found: list[_NamedFile] = []
     source = Source(name, text)
     for piece in pieces(text):

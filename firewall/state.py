@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
@@ -150,8 +150,9 @@ class State:
     def _write(self, making: Path, folder: Path, revision: Revision, sources: Sources) -> None:
         shutil.rmtree(making, ignore_errors=True)
         (making / "files").mkdir(mode=0o700, parents=True)
-        manifest = {"format": FORMAT, **asdict(revision), "files": list(sources.files)}
-        _write(making / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False).encode() + b"\n")
+        manifest = {"format": FORMAT, **_said(revision), "rules": [_said(rule) for rule in revision.rules], "files": list(sources.files)}
+        # Without indentation: only so json does it in C, and there may be 100,000 rules.
+        _write(making / "manifest.json", json.dumps(manifest, ensure_ascii=False).encode() + b"\n")
         _write(making / "policy.rules", sources.text.encode())
         for at, content in enumerate(sources.files.values()):
             _write(making / "files" / str(at), content)
@@ -212,6 +213,11 @@ def _entries(folder: Path) -> tuple[Path, ...]:
         return ()
     except OSError as error:
         raise StateError(f"the state directory: {error.filename}: {error.strerror}") from error
+
+
+def _said(of: Revision | RuleRecord) -> dict[str, Any]:
+    """Its fields, as they are (asdict copies what is in them)."""
+    return {name: getattr(of, name) for name in of.__slots__}
 
 
 def _write(path: Path, content: bytes) -> None:

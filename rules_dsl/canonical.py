@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rules_dsl.fields import BY_NAME
 from rules_dsl.lexemes import Gathered, Lexeme
-from rules_dsl.syntax import ListName, Name, SetOf, Text, Word
+from rules_dsl.syntax import Item, ListName, SetOf, Text, Word
 
 _SPELLING = {
     "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "bitwise_and": "&", "~": "matches",
@@ -61,18 +61,25 @@ def _adjoin(before: str, kind: str, text: str) -> bool:
     return False
 
 
-def _item(node: Word | Text | Name | ListName) -> str:
+def _item(node: Item) -> tuple[str, tuple[int, str] | None]:
     match node:
-        case Word(text):
-            return word_spelling(text)
+        case Word(text, start):
+            return word_spelling(text), (start, text)
+        case Text(text, start):
+            return text, (start, text)
         case ListName(text):
-            return "$" + text
+            return "$" + text, None
         case _:
-            return node.text
+            return node.text, None
 
 
-def _set(node: SetOf) -> str:
-    return "{ " + " ".join([_item(item) for item in node.items]) + " }" if node.items else "{}"
+def _set(node: SetOf) -> Iterator[tuple[str, tuple[int, str] | None]]:
+    yield "{" if node.items else "{}", None
+    for item in node.items:
+        yield " ", None
+        yield _item(item)
+    if node.items:
+        yield " }", None
 
 
 _HOLE = "\0"
@@ -84,6 +91,11 @@ _TEMPLATES_KEPT = 4_096
 
 def canonical_expression(gathered: Gathered, first: int = 0) -> str:
     """The parts of an expression, from the part `first` on, in canonical form."""
+    return "".join([text for text, _ in canonical_parts(gathered, first)])
+
+
+def canonical_parts(gathered: Gathered, first: int = 0) -> Iterator[tuple[str, tuple[int, str] | None]]:
+    """The same in pieces; with a piece that is a number, an address or a string, where it stands and how it is written there."""
     shape = gathered.shape[first:]
     parts = gathered.parts[first:]
     template = _templates.get(shape)
@@ -96,11 +108,14 @@ def canonical_expression(gathered: Gathered, first: int = 0) -> str:
         if len(_templates) >= _TEMPLATES_KEPT:
             _templates.clear()
         _templates[shape] = template
-    result = [template[0]]
+    yield template[0], None
     holes = iter(template[1:])
     for part in parts:
         if isinstance(part, SetOf):
-            result += _set(part), next(holes)
+            yield from _set(part)
         elif part.type not in _KINDS_KEPT:
-            result += word_spelling(part) if part.type == "WORD" else str(part), next(holes)
-    return "".join(result)
+            text = str(part)
+            yield word_spelling(text) if part.type == "WORD" else text, None if part.type == "LIST" else (part.start, text)
+        else:
+            continue
+        yield next(holes), None

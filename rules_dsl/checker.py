@@ -5,6 +5,7 @@ It goes on after an error, so that one run reports them all; a part that is wron
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from rules_dsl import checker_values as values
@@ -71,7 +72,7 @@ def check_expression(context: Context, node: Node) -> Expression | None:
         case Comparison():
             return _comparison(context, node)
         case Chain(logic, items):
-            return _chain(logic, [check_expression(context, item) for item in items])
+            return chain(logic, [check_expression(context, item) for item in items])
         case Negation(item):
             inner = check_expression(context, item)
             return None if inner is None else Not(inner)
@@ -87,7 +88,8 @@ def check_expression(context: Context, node: Node) -> Expression | None:
             assert_never(node)
 
 
-def _chain(logic: Logic, items: list[Expression | None]) -> Expression | None:
+def chain(logic: Logic, items: Sequence[Expression | None]) -> Expression | None:
+    """The items joined; None where one of them is."""
     good = [item for item in items if item is not None]
     if len(good) != len(items):
         return None
@@ -244,7 +246,7 @@ def _positive(context: Context, node: Comparison) -> Expression | None:
     left = operand(context, node.left)
     if left is None:
         return None
-    operator, right = node.operator, node.right
+    operator = node.operator
     if operator not in OPERATORS_OF[left.type]:
         allowed = " ".join(op.value for op in OPERATORS_OF[left.type])
         message = f"`{operator.value}` does not apply to `{context.text(*left.place)}`, which is {TYPE_WORDS[left.type]}"
@@ -253,8 +255,17 @@ def _positive(context: Context, node: Comparison) -> Expression | None:
             "E0101", message, place, help=f"{TYPE_WORDS[left.type]} takes: {allowed}", related=((left.place, TYPE_WORDS[left.type]),)
         )
         return None
-    if not _right_shape(context, node):
-        return None
+    return _by_type(context, left, node) if _right_shape(context, node) else None
+
+
+def compared(context: Context, left: Left, node: Comparison) -> Expression | None:
+    """A comparison (not of a field of the geo files) that differs in literals alone from one that was found right."""
+    test = _by_type(context, left, node)
+    return Not(test) if test is not None and node.operator is Operator.NE else test
+
+
+def _by_type(context: Context, left: Left, node: Comparison) -> Expression | None:
+    right = node.right
     match left.type:
         case Type.BOOL:
             return _boolean(context, left, right)
@@ -302,13 +313,16 @@ def _boolean(context: Context, left: Left, right: object) -> Expression | None:
 
 def _order_ranges(order: Operator, low: int, high: int, maximum: int) -> Ranges:
     """The values up to `maximum` that stand in this order to the one value `low` (= `high`, except for EQ)."""
-    first, last = {
-        Operator.LT: (0, low - 1),
-        Operator.LE: (0, low),
-        Operator.GT: (low + 1, maximum),
-        Operator.GE: (low, maximum),
-    }.get(order, (low, high))
-    return ((first, last),) if first <= last else ()
+    match order:
+        case Operator.LT:
+            low, high = 0, low - 1
+        case Operator.LE:
+            low = 0
+        case Operator.GT:
+            low, high = low + 1, maximum
+        case Operator.GE:
+            high = maximum
+    return ((low, high),) if low <= high else ()
 
 
 def _number(context: Context, left: Left, node: Comparison) -> Expression | None:

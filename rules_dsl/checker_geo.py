@@ -48,6 +48,7 @@ def geo_test(context: Context, left: Left, node: Comparison, quantifier: Quantif
     """The comparison of a country or asn field; `negated` as in `all(not ...)`."""
     assert left.field is not None
     name = left.field.name
+    context.asked_geo = True
     if context.geo is None:
         message = f"`{name}` needs a table of countries and autonomous systems"
         context.error("E0607", message, left.place, "no table given", help=HOW_TO_GIVE_ONE)

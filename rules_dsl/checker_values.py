@@ -142,9 +142,9 @@ def address_range(context: Context, left: Left, node: Value | Item) -> tuple[int
                 pass
         wrong_type(context, left, node, help)
         return None
-    if not any(sign in node.text for sign in ".:/") or (
-        ".." in node.text and "." not in node.text.replace("..", "") and ":" not in node.text
-    ):
+    text = node.text
+    is_address = ":" in text or "/" in text or "." in text
+    if not is_address or (".." in text and "." not in text.replace("..", "") and ":" not in text):
         wrong_type(context, left, node)
         return None
     try:

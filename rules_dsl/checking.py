@@ -34,6 +34,12 @@ class Context:
     used_lists: set[str] = field(default_factory=set)
     tests: dict[tuple[str, Operator, str], Expression] = field(default_factory=dict)
     """Comparisons of a field with one literal that were checked already: rules repeat themselves, and equal nodes are shared."""
+    unspelled: dict[object, Expression] = field(default_factory=dict)
+    """Of tests of a template that hold no literal: what they are with these lists."""
+    learned: int = 0
+    """Tests that templates have kept in this check."""
+    asked_geo: bool = False
+    """A test of the geo files was met."""
 
     def span(self, start: int, end: int) -> Span:
         return Span(self.source, self.base + start, self.base + end)

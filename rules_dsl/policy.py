@@ -4,10 +4,11 @@ Policy and nothing else."""
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from rules_dsl.diagnostics import Span
+from rules_dsl.diagnostics import Source, Span
 from rules_dsl.expression import Expression, Ranges
 
 TENANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
@@ -62,12 +63,12 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
+    """What it says, not where it stands: a rule that another revision has too may be the same object in both."""
+
     name: str
     action: Action
     mode: Mode
     predicate: Expression
-    span: Span
-    """The whole statement."""
     expression: str
     """The expression's source text, in canonical form."""
     limit: Limit | None = None
@@ -127,11 +128,18 @@ class Policy:
     expectations: tuple[Expectation, ...] = ()
     source: str = field(default="", compare=False)
     """The file's name as the user gave it."""
+    spans: Mapping[str, Span] = field(default_factory=dict, compare=False, repr=False)
+    """Where the statement of a rule stands, by the rule's name; empty where the policy was made of no file."""
 
     def __post_init__(self) -> None:
         phases = [rule.phase for rule in self.rules]
         assert phases == sorted(phases), "phases ascend"
         assert self.default is Action.ALLOW or len(set(phases)) <= 1, "nothing tells the default what an earlier phase has allowed"
+
+    def span(self, rule: Rule) -> Span:
+        """Where one of the rules stands: its statement, or else its expression by itself."""
+        found = self.spans.get(rule.name)
+        return Span(Source(rule.name, rule.expression), 0, len(rule.expression)) if found is None else found
 
     @property
     def last_phase(self) -> int:

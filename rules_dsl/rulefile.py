@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import assert_never
 
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
+from rules_dsl.division import Run, divide
 from rules_dsl.expressions import NO_LISTS, not_text
 from rules_dsl.files import BYTE_ORDER_MARK, read_text
 from rules_dsl.geo import Geo
-from rules_dsl.lexemes import NAME, STRING, Gathered
+from rules_dsl.lexemes import NAME, Gathered
 from rules_dsl.limits import Limits
 from rules_dsl.lists import ListValue
 from rules_dsl.parser import parse_statement_tree
 from rules_dsl.policy import Policy
+from rules_dsl.rule_memory import memory
 from rules_dsl.statement_checks import PolicyChecks
-from rules_dsl.statements import KEYWORDS, RULE_WORDS, Piece, pieces
+from rules_dsl.statements import KEYWORDS, RULE_WORDS, Piece
 from rules_dsl.suggestions import did_you_mean
 from rules_dsl.syntax import (
     DefaultStatement,
@@ -57,20 +59,13 @@ def _unknown(source: Source, piece: Piece) -> Diagnostic:
 
 
 _LIST_HEAD = re.compile(rf"list[ \t]+(?P<name>{NAME})")
-_RULE_HEAD = re.compile(rf"(?:[a-z]+[ \t]+)+(?P<name>{STRING})")
 
 
 def _name_unparsed(source: Source, piece: Piece, checks: PolicyChecks) -> None:
-    """What a statement would have named had it parsed is taken to be there: one message about it is enough."""
-    head = _LIST_HEAD if piece.word == "list" else _RULE_HEAD if piece.word in RULE_WORDS else None
-    checks.rule_count += piece.word in RULE_WORDS
-    found = None if head is None else head.match(source.text, piece.start, piece.end)
-    if found is None:
-        return
-    if piece.word == "list":
+    """A list that a statement would have defined had it parsed is taken to be there: one message about it is enough."""
+    found = _LIST_HEAD.match(source.text, piece.start, piece.end) if piece.word == "list" else None
+    if found is not None:
         checks.lists.setdefault(found["name"], ListValue.of_addresses([]))
-    else:
-        checks.rule_names.setdefault(found["name"][1:-1], Span(source, found.start("name"), found.end("name")))
 
 
 def _checked(
@@ -81,43 +76,56 @@ def _checked(
         return None, (refused,)
     found: list[Diagnostic] = []
     checks = PolicyChecks(source, folder, limits, geo, lists, found)
-    # A rule may name a list that stands below it, and a test a rule: what they refer to comes first. Of many rules only one syntax tree
-    # is alive at a time, which spares the garbage collector most of its work.
-    first: list[Piece] = []
-    rules: list[Piece] = []
-    tests: list[Piece] = []
-    for piece in pieces(source.text):
-        (rules if piece.word in RULE_WORDS else tests if piece.word == "expect" else first).append(piece)
-    for piece in (*first, *rules, *tests):
+    # A rule may name a list that stands below it, and a test a rule: what they refer to comes first.
+    remembered = memory(limits)
+    parts = divide(source.text, remembered)
+    for piece in parts:
+        if isinstance(piece, Piece) and piece.word not in RULE_WORDS and piece.word != "expect" and len(found) < MAX_FOUND:
+            _statement(source, piece, limits, checks, found)
+    if remembered.use(checks.lists):
+        parts = divide(source.text, remembered)
+    # Of many rules only one syntax tree is alive at a time, which spares the garbage collector most of its work.
+    for part in parts:
         if len(found) >= MAX_FOUND:
             break
-        parsed = parse_piece(source, piece, limits, found)
-        if parsed is None:
-            _name_unparsed(source, piece, checks)
-            continue
-        base, (statement, gathered) = piece.start, parsed
-        match statement:
-            case RuleStatement():
-                checks.rule_statement(base, statement, gathered)
-            case TenantStatement():
-                checks.tenant_statement(base, statement)
-            case ProtectStatement():
-                checks.protect_statement(base, statement)
-            case HookStatement():
-                checks.hook_statement(base, statement)
-            case DefaultStatement():
-                checks.default_statement(base, statement)
-            case GeoStatement():
-                checks.geo_statement(base, statement)
-            case ListStatement():
-                checks.list_statement(base, statement)
-            case ExpectStatement():
-                checks.expect_statement(base, statement)
-            case _:
-                assert_never(statement)
+        if isinstance(part, Run):
+            checks.rules.run(part)
+        elif part.word in RULE_WORDS:
+            checks.rules.piece(part)
+    for piece in parts:
+        if isinstance(piece, Piece) and piece.word == "expect" and len(found) < MAX_FOUND:
+            _statement(source, piece, limits, checks, found)
     policy = checks.policy()
     ordered = sorted(found, key=lambda d: (d.span.source.name != source.name, d.span.source.name, d.span.start))
     return (None if any(d.is_error for d in found) else policy), tuple(ordered)
+
+
+def _statement(source: Source, piece: Piece, limits: Limits, checks: PolicyChecks, found: list[Diagnostic]) -> None:
+    """One that is no rule."""
+    parsed = parse_piece(source, piece, limits, found)
+    if parsed is None:
+        _name_unparsed(source, piece, checks)
+        return
+    base, (statement, _) = piece.start, parsed
+    match statement:
+        case TenantStatement():
+            checks.tenant_statement(base, statement)
+        case ProtectStatement():
+            checks.protect_statement(base, statement)
+        case HookStatement():
+            checks.hook_statement(base, statement)
+        case DefaultStatement():
+            checks.default_statement(base, statement)
+        case GeoStatement():
+            checks.geo_statement(base, statement)
+        case ListStatement():
+            checks.list_statement(base, statement)
+        case ExpectStatement():
+            checks.expect_statement(base, statement)
+        case RuleStatement():
+            raise AssertionError("a rule begins with its own words")
+        case _:
+            assert_never(statement)
 
 
 def check_policy(

@@ -8,23 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rules_dsl import literals
-from rules_dsl.canonical import canonical_expression
-from rules_dsl.checker import check_expression
 from rules_dsl.checker_values import items_of, string
 from rules_dsl.checking import Context, Place, place_of
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
-from rules_dsl.expression import Const, Expression, Ranges
-from rules_dsl.expressions import too_long
-from rules_dsl.fields import BY_NAME, Type
+from rules_dsl.expression import Const, Ranges
 from rules_dsl.files import read_bytes, read_text
 from rules_dsl.geo import Geo
-from rules_dsl.lexemes import Gathered
 from rules_dsl.limits import Limits
 from rules_dsl.listfile import parse_list
 from rules_dsl.lists import ItemValue, ListValue, gathered, item_value, kind_of
-from rules_dsl.literals import BITS, LiteralError
-from rules_dsl.policy import LONGEST_INTERFACE_NAME, TENANT_NAME, Action, Expectation, Hook, Limit, Mode, Policy, Protect, Rule
+from rules_dsl.literals import LiteralError
+from rules_dsl.policy import LONGEST_INTERFACE_NAME, TENANT_NAME, Action, Expectation, Hook, Policy, Protect
 from rules_dsl.ranges import merged
+from rules_dsl.rule_checks import RuleChecks
 from rules_dsl.suggestions import did_you_mean
 from rules_dsl.syntax import (
     DefaultStatement,
@@ -34,24 +30,16 @@ from rules_dsl.syntax import (
     ListName,
     ListStatement,
     Name,
-    Node,
     ProtectAll,
     ProtectInterface,
     ProtectMark,
     ProtectStatement,
-    Rate,
-    RuleStatement,
     SetOf,
     TenantStatement,
     Text,
     Word,
 )
 
-NAME_BYTES = 120
-"""Of a rule's name in UTF-8: it becomes a comment in the kernel, which holds 128 (libnftnl udata.h, NFTNL_UDATA_COMMENT_MAXLEN)."""
-
-
-UNITS = ("second", "minute", "hour")
 VERDICTS = ("allow", "block", "reject", "log", "limit", "default")
 DEFAULTS = (Action.ALLOW, Action.BLOCK, Action.REJECT)
 
@@ -83,9 +71,7 @@ class PolicyChecks:
         self.interfaces: dict[str, None] = {}
         self.marks: dict[int, None] = {}
         self.all_traffic = False
-        self.rules: list[Rule] = []
-        self.rule_count = 0
-        self.rule_names: dict[str, Span] = {}
+        self.rules = RuleChecks(self.context)
         self.expectations: list[Expectation] = []
 
     def policy(self) -> Policy:
@@ -96,12 +82,13 @@ class PolicyChecks:
         protect = Protect() if self.all_traffic else Protect(merged(self.v4), merged(self.v6), tuple(self.interfaces), tuple(self.marks))
         return Policy(
             tenant=self.once["tenant"].value if "tenant" in self.once else self._tenant_of_file(),
-            rules=tuple(self.rules),
+            rules=tuple([known.rule for known in self.rules.known]),
             default=Action(self.once["default"].value) if "default" in self.once else Action.ALLOW,
             protect=protect,
             hook=Hook(self.once["hook"].value) if "hook" in self.once else Hook.PREROUTING,
             expectations=tuple(self.expectations),
             source=self.source.name,
+            spans=self.rules.spans(),
         )
 
     def _tenant_of_file(self) -> str:
@@ -292,118 +279,6 @@ class PolicyChecks:
             values.append((item.text, value))
         return None if wrong else gathered(values)
 
-    # -- rules ---------------------------------------------------------------------------------------------------------
-
-    def rule_statement(self, base: int, statement: RuleStatement, gathered: Gathered) -> None:
-        self.context.base = base
-        self.rule_count += 1
-        if self.rule_count > self.context.limits.rules:
-            if self.rule_count == self.context.limits.rules + 1:
-                message = f"a rule file holds at most {self.context.limits.rules:,} rules"
-                self.context.error("E0404", message, (statement.start, statement.end), "one too many")
-            return
-        mode = self._mode(statement)
-        name = self._rule_name(statement)
-        limit = None if statement.rate is None else self._limit(statement.rate)
-        predicate = self._predicate(statement.expression)
-        if predicate is None or name is None or (statement.rate is not None and limit is None):
-            return
-        start = statement.expression.start
-        first = next(index for index, part in enumerate(gathered.parts) if part.start == start)
-        expression = canonical_expression(gathered, first)
-        self.rules.append(
-            Rule(name, statement.action, mode, predicate, self.context.span(statement.start, statement.end), expression, limit)
-        )
-
-    def _predicate(self, node: Node) -> Expression | None:
-        refused = too_long(self.source, self.context.base + node.start, self.context.base + node.end, self.context.limits)
-        if refused is not None:
-            self.context.found.append(refused)
-            return None
-        return check_expression(self.context, node)
-
-    def _mode(self, statement: RuleStatement) -> Mode:
-        if not statement.modes:
-            return Mode.ENABLED
-        mode = statement.modes[0][0]
-        for again, start, end in statement.modes[1:]:
-            related = ((statement.modes[0][1:], ""),)
-            message = f"`{again.value}` after `{mode.value}`: a rule has one mode"
-            self.context.error(
-                "E0507", message, (start, end), help="a disabled rule is not evaluated at all; one in monitor mode is", related=related
-            )
-        return mode
-
-    def _rule_name(self, statement: RuleStatement) -> str | None:
-        if statement.name is None:
-            name, place = f"#{self.rule_count}", self.context.span(statement.start, statement.start + len(statement.action.value))
-        else:
-            value = string(self.context, statement.name)
-            if value is None:
-                return None
-            place = self.context.span(*place_of(statement.name))
-            name = value.decode(errors="replace")
-            if not name.strip() or len(value) > NAME_BYTES or not name.isprintable() or '"' in name or "\\" in name or "\ufffd" in name:
-                help = f"1 to {NAME_BYTES} bytes of UTF-8, without quotes, backslashes and control characters"
-                self.context.error("E0514", "this cannot be a rule's name", place_of(statement.name), help=help)
-                return None
-        before = self.rule_names.get(name)
-        if before is not None:
-            related = ((before, "named here first"),)
-            help = "counters, logs and replays tell rules apart by their names: rename one of them"
-            self.context.found.append(Diagnostic("E0502", f'there are two rules "{name}"', place, "named again", related, help))
-            return None
-        self.rule_names[name] = place
-        return name
-
-    def _positive(self, node: Word, what: str) -> int | None:
-        try:
-            value = literals.number(node.text)
-        except LiteralError as error:
-            self.context.bad_literal(error, node.start)
-            return None
-        if 0 < value < 1 << 32:
-            return value
-        self.context.error("E0506", f"{what} is a number from 1 to 4294967295", place_of(node))
-        return None
-
-    def _limit(self, rate: Rate) -> Limit | None:
-        count = self._positive(rate.count, "a rate")
-        burst = None if rate.burst is None else self._positive(rate.burst, "a burst")
-        good = count is not None and (rate.burst is None or burst is not None)
-        if rate.unit.text not in UNITS:
-            units = did_you_mean(rate.unit.text, UNITS) or "units: " + ", ".join(UNITS)
-            self.context.error("E0506", f"there is no unit `{rate.unit.text}`", place_of(rate.unit), "unknown unit", help=units)
-            good = False
-        per, prefix = None, None
-        if rate.per is not None:
-            field = BY_NAME.get(rate.per.text)
-            if field is None:
-                help = did_you_mean(rate.per.text, BY_NAME)
-                self.context.error("E0201", f"there is no field `{rate.per.text}`", place_of(rate.per), "unknown field", help=help)
-                return None
-            if field.type not in (Type.ADDRESS, Type.INT) or field.multiple or field.name.endswith("asnum"):
-                message = f"a rate is not kept per `{field.name}`"
-                self.context.error(
-                    "E0506", message, place_of(rate.per), help="per an address or a number: per ip.src, per ip.src/24, per tcp.dstport"
-                )
-                return None
-            per = field.name
-            if rate.prefix is not None:
-                prefix = self._prefix(rate.prefix, field.type)
-                good = good and prefix is not None
-        return Limit(count, rate.unit.text, per, prefix, burst) if good and count is not None else None
-
-    def _prefix(self, node: Word, of: Type) -> int | None:
-        if of is not Type.ADDRESS:
-            self.context.error("E0506", "a prefix length goes with an address", place_of(node), help="per ip.src/24")
-            return None
-        value = self._positive(node, "a prefix length")
-        if value is not None and value > BITS[6]:
-            self.context.error("E0506", f"a prefix length is at most {BITS[6]}", place_of(node))
-            return None
-        return value
-
     # -- tests ---------------------------------------------------------------------------------------------------------
 
     def expect_statement(self, base: int, statement: ExpectStatement) -> None:
@@ -420,11 +295,11 @@ class PolicyChecks:
         if statement.rule is not None:
             value = string(self.context, statement.rule)
             rule = None if value is None else value.decode(errors="replace")
-            if rule is not None and rule not in self.rule_names:
-                help = did_you_mean(rule, self.rule_names)
+            if rule is not None and rule not in self.rules.names:
+                help = did_you_mean(rule, self.rules.names)
                 self.context.error("E0510", f'there is no rule "{rule}"', place_of(statement.rule), "unknown rule", help=help)
-            good = good and rule is not None and rule in self.rule_names
-        when = None if statement.when is None else self._predicate(statement.when)
+            good = good and rule is not None and rule in self.rules.names
+        when = None if statement.when is None else self.rules.predicate(statement.when)
         path = self._path(statement.capture)
         frames = None if statement.frames is None else self._frames(statement.frames)
         if (statement.when is not None and when is None) or path is None or (statement.frames is not None and frames is None) or not good:
@@ -451,12 +326,15 @@ class PolicyChecks:
                 self.context.found.append(Diagnostic("W0501", f"no rule uses the list `{name}`", place, "never used"))
 
     def _warn_unreachable(self) -> None:
-        ending: Rule | None = None
-        for rule in self.rules:
-            if ending is not None:
-                related = ((ending.span, "every packet ends here"),)
-                message = f'no packet reaches the rule "{rule.name}"'
-                self.context.found.append(Diagnostic("W0502", message, rule.span, "never evaluated", related, "move it up, or remove it"))
-                return
-            if rule.ends and rule.predicate == Const(True):
-                ending = rule
+        rules = [each.rule for each in self.rules.known]
+        constant = [(at, rule) for at, rule in enumerate(rules) if isinstance(rule.predicate, Const)]
+        ending = next((at for at, rule in constant if rule.predicate == Const(True) and rule.ends), len(rules))
+        if ending + 1 >= len(rules):
+            return
+        spans = self.rules.spans()
+        unreached = rules[ending + 1]
+        related = ((spans[rules[ending].name], "every packet ends here"),)
+        message = f'no packet reaches the rule "{unreached.name}"'
+        self.context.found.append(
+            Diagnostic("W0502", message, spans[unreached.name], "never evaluated", related, "move it up, or remove it")
+        )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rules_dsl.checker_functions import TESTS, VALUES
 from rules_dsl.fields import BY_NAME
-from rules_dsl.lexemes import RAW_STRING, RESERVED, STRING
+from rules_dsl.lexemes import RESERVED
 
 KEYWORDS = frozenset(
     {"allow", "block", "reject", "log", "count", "limit", "monitor", "disabled", "tenant", "protect", "hook", "list", "default", "geo",
@@ -19,16 +19,15 @@ RULE_WORDS = frozenset({"allow", "block", "reject", "log", "count", "limit", "mo
 """What a rule begins with."""
 
 CLAUSES = frozenset({"when", "to", "per", "burst", "from", "packet", "packets", "file", "interface", "mark", "all"})
-_CARRIED = re.compile(r"(?:(?:monitor|disabled|default|expect)[ \t\r\n\f]+)+")
+_CARRIERS = frozenset({"monitor", "disabled", "default", "expect"})
+_CARRIED = re.compile(rf"(?:(?:{'|'.join(sorted(_CARRIERS))})[ \t\r\n\f]+)+")
 """Words behind which a keyword goes on with the statement, even on the next line."""
 
-_SCAN = re.compile(
-    rf"#[^\n]*|(?<![\w.]){RAW_STRING}|{STRING}|^(?P<indent>[ \t]*)(?P<word>[A-Za-z_][\w-]*)(?![\w.\-\[(])(?P<colon>:)?", re.MULTILINE
-)  # fmt: skip
+_SCAN = re.compile(r"^(?P<indent>[ \t]*)(?P<word>[A-Za-z_][\w-]*)(?![\w.\-\[(])(?P<colon>:)?", re.MULTILINE)
+"""A word at the start of a line. (No string and no comment goes over a line break.)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Characters `start` to `end` of a file: one statement, up to where the next begins. `word` is its first."""
 
     word: str
@@ -48,29 +47,30 @@ def _begins(word: str, *, within: bool) -> bool:
     return not (within or word in RESERVED or word in CLAUSES or word in BY_NAME or word in TESTS or word in VALUES)
 
 
-def pieces(text: str) -> list[Piece]:
-    """The statements of a file, in order. What stands before the first one is a piece with an empty word, if it is more than
-    comments."""
+def pieces(text: str, begin: int = 0, end: int | None = None) -> list[Piece]:
+    """The statements of a file, in order, or those of a part of it that begins and ends with lines. What stands before the first one is
+    a piece with an empty word, if it is more than comments."""
     starts: list[tuple[int, str]] = []
-    first_code = _first_code(text)
-    for match in _SCAN.finditer(text):
-        word = match["word"]
-        if word is None or not _begins(word, within=bool(match["indent"] or match["colon"])):
+    end = len(text) if end is None else end
+    first_code = _first_code(text, begin, end)
+    for match in _SCAN.finditer(text, begin, end):
+        indent, word, colon = match.groups()
+        if word not in KEYWORDS and not _begins(word, within=bool(indent or colon)):
             continue
-        start = match.start("word")
-        if starts and word in KEYWORDS and _CARRIED.fullmatch(text, starts[-1][0], start):
+        start = match.start(2)
+        if starts and starts[-1][1] in _CARRIERS and word in KEYWORDS and _CARRIED.fullmatch(text, starts[-1][0], start):
             continue
         starts.append((start, word))
     if first_code is not None and (not starts or first_code < starts[0][0]):
         starts.insert(0, (first_code, ""))
-    ends = [*(start for start, _ in starts[1:]), len(text)]
+    ends = [*(start for start, _ in starts[1:]), end]
     return [Piece(word, start, end) for (start, word), end in zip(starts, ends, strict=False)]
 
 
-_NO_CODE = re.compile(r"(?:[ \t\r\n\f]|#[^\n]*)*")
+NO_CODE = re.compile(r"(?:[ \t\r\n\f]|#[^\n]*)*")
 
 
-def _first_code(text: str) -> int | None:
-    match = _NO_CODE.match(text)
+def _first_code(text: str, begin: int, end: int) -> int | None:
+    match = NO_CODE.match(text, begin, end)
     assert match is not None
-    return match.end() if match.end() < len(text) else None
+    return match.end() if match.end() < end else None

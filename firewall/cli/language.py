@@ -104,7 +104,7 @@ def _check(options: argparse.Namespace) -> Exit:
 
             diagnostics += enforcement_findings(policy)
         shadows = shadowed_rules(policy, found) if policy is not None else ()
-        diagnostics += map(shadow_diagnostic, shadows)
+        diagnostics += [shadow_diagnostic(policy, shadow) for shadow in shadows if policy is not None]
         bad = sum(diagnostic.is_error for diagnostic in diagnostics)
         errors += bad
         warnings += len(diagnostics) - bad

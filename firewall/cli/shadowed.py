@@ -22,10 +22,10 @@ def shadowed_rules(policy: Policy, found: Iterable[Diagnostic]) -> tuple[Shadow,
     from firewall.plan.shadow import shadows
 
     end = min((diagnostic.span.start for diagnostic in found if diagnostic.code == "W0502"), default=None)
-    return tuple(shadow for shadow in shadows(policy) if end is None or shadow.rule.span.start < end)
+    return tuple(shadow for shadow in shadows(policy) if end is None or policy.span(shadow.rule).start < end)
 
 
-def shadow_diagnostic(shadow: Shadow) -> Diagnostic:
+def shadow_diagnostic(policy: Policy, shadow: Shadow) -> Diagnostic:
     shown = shadow.by[:MOST_SHOWN]
     names = [f'"{rule.name}"' for rule in shown]
     if len(shadow.by) > len(shown):
@@ -34,9 +34,10 @@ def shadow_diagnostic(shadow: Shadow) -> Diagnostic:
     one = len(shadow.by) == 1
     message = f'no packet reaches the rule "{shadow.rule.name}": {takers} {"takes" if one else "take"} all of its packets'
     label = "takes all of them" if one else "takes some of them"
-    related = tuple((rule.span, label) for rule in shown)
+    related = tuple((policy.span(rule), label) for rule in shown)
     ends = f'{witness_words(shadow.witness)} ends at "{shadow.taker.name}"'
-    return Diagnostic("W0504", message, shadow.rule.span, "never reached", related, f"{ends}; move the rule up, or remove it")
+    help = f"{ends}; move the rule up, or remove it"
+    return Diagnostic("W0504", message, policy.span(shadow.rule), "never reached", related, help)
 
 
 def witness_words(witness: Witness) -> str:

@@ -51,14 +51,15 @@ class _Planning:
     def __init__(self, policy: Policy, environment: Environment, without: Collection[Pass]) -> None:
         remembered = memory(policy.hook, environment)
         active = [None if rule.mode is Mode.DISABLED else remembered.of(rule.predicate) for rule in policy.rules]
-        self.diagnostics = [*_unenforceable(policy, active)]
+        found = [*_unenforceable(policy, active)]
+        self.diagnostics = [diagnostic for _, diagnostic in found]
         disabled = [index for index, known in enumerate(active) if known is None]
         self.omissions = [Omission(packets, index, "disabled") for packets in PacketClass for index in disabled]
         self._policy, self._without = policy, without
-        refused = {diagnostic.span for diagnostic in self.diagnostics}
+        refused = {name for name, _ in found}
         self._known = active
         if refused:
-            self._known = [None if rule.span in refused else known for rule, known in zip(policy.rules, active, strict=True)]
+            self._known = [None if rule.name in refused else known for rule, known in zip(policy.rules, active, strict=True)]
         given = (index for index, known in enumerate(self._known) if known is not None)
         self._parts: list[int | Run] = [*(given if Pass.CLASSIFY in without else runs(policy, self._known, remembered))]
         """The rules in order: by their indices, or in runs."""
@@ -127,13 +128,13 @@ class _Planning:
 
     def _split(self, index: int, rule: Rule, packets: PacketClass) -> list[RuleStage]:
         known = self._known[index]
-        if known is None or rule.span in self._refused:
+        if known is None or rule.name in self._refused:
             return []
         try:
             cases = known.splits(packets, once=not rule.ends)
         except UnenforceableError as error:
-            self._refused.add(rule.span)
-            self.diagnostics.append(Diagnostic(error.code, str(error), rule.span, help=error.help_line))
+            self._refused.add(rule.name)
+            self.diagnostics.append(Diagnostic(error.code, str(error), self._policy.span(rule), help=error.help_line))
             return []
         return [RuleStage(index, rule, case.terms, case.reasons) for case in cases]
 
@@ -142,16 +143,21 @@ def enforceable(policy: Policy) -> list[Diagnostic]:
     """What of the language no part of the kernel side enforces yet (E0901 limit, E0903 connection state), and the patterns that are too
     large for a program (E0906)."""
     remembered = memory(policy.hook, Environment())
-    return [*_unenforceable(policy, [None if rule.mode is Mode.DISABLED else remembered.of(rule.predicate) for rule in policy.rules])]
+    active = [None if rule.mode is Mode.DISABLED else remembered.of(rule.predicate) for rule in policy.rules]
+    return [diagnostic for _, diagnostic in _unenforceable(policy, active)]
 
 
-def _unenforceable(policy: Policy, active: Sequence[Known | None]) -> Iterator[Diagnostic]:
+def _unenforceable(policy: Policy, active: Sequence[Known | None]) -> Iterator[tuple[str, Diagnostic]]:
+    """With the names of the rules."""
     for rule, known in zip(policy.rules, active, strict=True):
         if known is None or (known.is_enforceable and rule.action is not Action.LIMIT):
             continue
         if rule.action is Action.LIMIT:
-            yield Diagnostic("E0901", "`limit` cannot be enforced yet", rule.span, help="write `disabled limit` to keep the rule")
+            help = "write `disabled limit` to keep the rule"
+            yield rule.name, Diagnostic("E0901", "`limit` cannot be enforced yet", policy.span(rule), help=help)
         for test, reason in known.too_large:
-            yield Diagnostic("E0906", f'`{describe(test)}` in "{rule.name}" is too large: {reason}', rule.span, help=_SMALLER)
+            message = f'`{describe(test)}` in "{rule.name}" is too large: {reason}'
+            yield rule.name, Diagnostic("E0906", message, policy.span(rule), help=_SMALLER)
         for name in known.connection:
-            yield Diagnostic("E0903", f"`{name}` cannot be enforced yet", rule.span, help="test the packet's own fields")
+            help = "test the packet's own fields"
+            yield rule.name, Diagnostic("E0903", f"`{name}` cannot be enforced yet", policy.span(rule), help=help)

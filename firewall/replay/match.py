@@ -27,7 +27,8 @@ def match(
     """The numbers of the frames that match, in order; frames that no rule sees never do. `text` is the expression's source, for
     what the plan may have to say of it. Raises as `replay` does, and with engine "both" EnginesDifferError."""
     rule = _rule("match", Action.BLOCK, expression, text)
-    for _, record, difference in replay(Policy("match", (rule,)), source, engine, options):
+    policy = Policy("match", (rule,), spans={rule.name: Span(Source("<expression>", text), 0, len(text))})
+    for _, record, difference in replay(policy, source, engine, options):
         if difference is not None:
             raise EnginesDifferError(difference)
         if record.verdict == Verdict.BLOCK.value:
@@ -48,4 +49,4 @@ def match_all(
 
 
 def _rule(name: str, action: Action, expression: Expression, text: str) -> Rule:
-    return Rule(name, action, Mode.ENABLED, expression, Span(Source("<expression>", text), 0, len(text)), text)
+    return Rule(name, action, Mode.ENABLED, expression, text)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 from generators.pools import V4_ADDRESSES, V6_ADDRESSES
 from kernel_lab import GROUP, KernelLab, ipv4, ipv6, tcp
-from test_merge import SPAN, address, number, odd, random_header_packet, rule_of_shape, some_address
+from test_merge import address, number, odd, random_header_packet, rule_of_shape, some_address
 
 from firewall import nft
 from firewall.kernel import Kernel
@@ -31,7 +31,7 @@ ARRIVING = Protect(interfaces=("mantlet0",))
 
 
 def policy(predicates: Sequence[Expression], actions: Sequence[Action] = (Action.BLOCK,), **settings: object) -> Policy:
-    rules = [Rule(f"rule {place}", actions[place % len(actions)], Mode.ENABLED, each, SPAN, "") for place, each in enumerate(predicates)]
+    rules = [Rule(f"rule {place}", actions[place % len(actions)], Mode.ENABLED, each, "") for place, each in enumerate(predicates)]
     return Policy("acme", tuple(rules), **settings)  # type: ignore[arg-type]
 
 
@@ -198,7 +198,7 @@ def test_the_rule_that_the_kernel_finds_is_the_references() -> None:
 def test_each_packet_is_counted_once_and_gets_its_rules_verdict(default: Action, actions: Sequence[Action]) -> None:
     rng = random.Random(f"{default} {actions}")
     phased = [
-        Rule(rule.name, rule.action, rule.mode, rule.predicate, rule.span, "", phase=int(place >= 40))
+        Rule(rule.name, rule.action, rule.mode, rule.predicate, "", phase=int(place >= 40))
         for place, rule in enumerate(policy(drawn(rng, 90), actions).rules)
     ]
     with KernelLab() as lab:

@@ -11,7 +11,7 @@ import pytest
 from kernel_lab import _SURROUNDINGS, GROUP, KernelLab, ipv4, udp
 from test_classify import ARRIVING, ENDING, PASSED, counted, drawn, mixed, packet_of, policy
 from test_kill import fork
-from test_merge import SPAN, number
+from test_merge import number
 
 from bpf.maps import open_map
 from bpf.program import open_pinned
@@ -41,7 +41,7 @@ def changed(rng: random.Random, rules: Sequence[Rule], fresh: Sequence[Expressio
             case "change":
                 found[place] = replace(found[place], predicate=predicate)
             case "add":
-                found.insert(place, Rule(f"new {serial} {which}", rng.choice(ENDING), Mode.ENABLED, predicate, SPAN, ""))
+                found.insert(place, Rule(f"new {serial} {which}", rng.choice(ENDING), Mode.ENABLED, predicate, ""))
             case "remove":
                 del found[place]
             case "move":

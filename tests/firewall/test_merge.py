@@ -15,14 +15,11 @@ from firewall.match import Key, PacketClass
 from firewall.plan import Environment, MapStage, Pass, Plan, RuleStage, Stage, plan
 from firewall.plan.boxes import DisjointBoxes, exact, flattened
 from firewall.render import render
-from rules_dsl.diagnostics import Source, Span
 from rules_dsl.expression import And, Expression, FieldValue, InAddresses, InRanges, IsTrue, Not, Or
 from rules_dsl.fields import FIELDS
 from rules_dsl.packet import Packet, Place
 from rules_dsl.policy import Action, Mode, Policy, Rule
 from rules_dsl.reference import matched
-
-SPAN = Span(Source("test", ""), 0, 0)
 
 
 def number(name: str, low: int, high: int | None = None) -> InRanges:
@@ -35,7 +32,7 @@ def address(name: str, low: int, high: int | None = None) -> InAddresses:
 
 
 def policy(predicates: Sequence[Expression], action: Action = Action.BLOCK) -> Policy:
-    rules = [Rule(f"rule {place}", action, Mode.ENABLED, each, SPAN, "") for place, each in enumerate(predicates)]
+    rules = [Rule(f"rule {place}", action, Mode.ENABLED, each, "") for place, each in enumerate(predicates)]
     return Policy("acme", tuple(rules))
 
 
@@ -81,7 +78,7 @@ def test_two_rules_stay_lines() -> None:
 
 def test_a_rule_that_does_not_end_parts_a_run() -> None:
     rules = policy([number("tcp.dstport", port) for port in range(1, 8)]).rules
-    mixed = tuple(Rule(r.name, Action.LOG if n == 3 else r.action, r.mode, r.predicate, r.span, "") for n, r in enumerate(rules))
+    mixed = tuple(Rule(r.name, Action.LOG if n == 3 else r.action, r.mode, r.predicate, "") for n, r in enumerate(rules))
     found = plan(Policy("acme", mixed), Environment()).stages_of(PacketClass.IP4)
     assert [type(stage) for stage in found] == [MapStage, RuleStage, MapStage]
 

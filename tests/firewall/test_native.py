@@ -17,14 +17,12 @@ from firewall.plan import Environment, Node, plan
 from firewall.render import render
 from firewall.replay.admission import refusal
 from rules_dsl import parse_expression
-from rules_dsl.diagnostics import Source, Span
 from rules_dsl.expression import Expression, Not
 from rules_dsl.fields import FIELDS, Field, Type
 from rules_dsl.packet import Packet, Place
 from rules_dsl.policy import Action, Mode, Policy, Rule
 from rules_dsl.reference import holds
 
-SPAN = Span(Source("test", ""), 0, 0)
 VLAN_INTERFACES = {"eth0.10": 10, "eth0.100.200": 100}
 NODE = Node("ams1", "weur")
 
@@ -106,7 +104,7 @@ def random_packets(rng: random.Random, count: int) -> list[Packet]:
 
 
 def disagreements(lab: KernelLab, predicates: list[Expression], tried: list[Packet]) -> list[str]:
-    rules = tuple(Rule(f"{n}", Action.COUNT, Mode.ENABLED, each, SPAN, "") for n, each in enumerate(predicates))
+    rules = tuple(Rule(f"{n}", Action.COUNT, Mode.ENABLED, each, "") for n, each in enumerate(predicates))
     lab.install(render(plan(Policy("acme", rules), Environment(NODE, VLAN_INTERFACES)), 1, observe=GROUP))
     found = []
     for packet, prefixes in zip(

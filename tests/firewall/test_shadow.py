@@ -13,7 +13,7 @@ import pytest
 from generators.expressions import Expressions
 from generators.packets import packets, place
 from kernel_lab import ipv4, ipv6, tcp, udp
-from test_merge import SPAN, address, number, random_header_packet, rule_of_shape
+from test_merge import address, number, random_header_packet, rule_of_shape
 
 from firewall.bench.classbench import rule_set
 from firewall.cli import main
@@ -196,7 +196,7 @@ def random_rules(rng: random.Random, count: int) -> Policy:
     modes = (Mode.ENABLED,) * 6 + (Mode.MONITOR, Mode.DISABLED)
     last = rng.choice((0, 0, 1, 2))
     rules = [
-        Rule(f"rule {index}", rng.choice(actions), rng.choice(modes), predicate(), SPAN, "", phase=index * (last + 1) // count)
+        Rule(f"rule {index}", rng.choice(actions), rng.choice(modes), predicate(), "", phase=index * (last + 1) // count)
         for index in range(count)
     ]
     return Policy("acme", tuple(rules))
@@ -235,7 +235,7 @@ def test_every_rule_that_is_dead_by_one_address_and_port_is_told() -> None:
             low, port = rng.randrange(4), rng.randrange(3)
             one = address("ip.src", 0x0A000000 + low, 0x0A000000 + min(3, low + rng.randrange(3)))
             predicates.append(rng.choice((one, And((one, number("udp.dstport", port, min(2, port + rng.randrange(2))))))))
-        policy = Policy("acme", tuple(Rule(f"{n}", Action.BLOCK, Mode.ENABLED, each, SPAN, "") for n, each in enumerate(predicates)))
+        policy = Policy("acme", tuple(Rule(f"{n}", Action.BLOCK, Mode.ENABLED, each, "") for n, each in enumerate(predicates)))
         cases = [
             Packet(ipv4(data, 17, src=0x0A000000 + low), HERE)
             for low in range(4)
@@ -290,7 +290,7 @@ def test_ten_thousand_rules_take_seconds(seed: str) -> None:
                 if ports != (0, 65535)
             ]
         predicates.append(And(tuple(tests)) if len(tests) > 1 else tests[0] if tests else IsTrue(FIELDS["ip"]))
-    rules = tuple(Rule(f"{index}", Action.BLOCK, Mode.ENABLED, each, SPAN, "") for index, each in enumerate(predicates))
+    rules = tuple(Rule(f"{index}", Action.BLOCK, Mode.ENABLED, each, "") for index, each in enumerate(predicates))
     start = time.process_time()
     shadows(Policy("acme", rules))
     assert time.process_time() - start < 25  # 2 to 3 s on an idle machine
@@ -301,7 +301,7 @@ def test_many_rules_together_shadow_one() -> None:
     policy = Policy(
         "acme",
         tuple(
-            Rule(f"{index}", Action.BLOCK, Mode.ENABLED, each, SPAN, "")
+            Rule(f"{index}", Action.BLOCK, Mode.ENABLED, each, "")
             for index, each in enumerate([*one_each, number("tcp.dstport", 0, 1999), number("tcp.dstport", 0, 2000)])
         ),
     )

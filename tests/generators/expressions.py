@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from generators.patterns import near
 from generators.pools import COLOS, INTERFACES, LISTS, MARKS, PORTS, V4_ADDRESSES, V6_ADDRESSES, V6_GROUPS, VLAN_IDS, WORDS
 
-from rules_dsl.diagnostics import Source, Span
 from rules_dsl.expression import (
     All,
     And,
@@ -161,7 +160,7 @@ class Expressions:
             predicate = self.expression(depth)
             if rng.random() < 0.6:  # so that most packets come past most rules
                 predicate = And((self.test(), predicate))
-            rules.append(Rule(name, action, mode, predicate, Span(Source("generated", ""), 0, 0), f"generated {number}"))
+            rules.append(Rule(name, action, mode, predicate, f"generated {number}"))
         default = rng.choice((Action.ALLOW, Action.ALLOW, Action.BLOCK, Action.REJECT))
         return Policy(tenant, tuple(rules), default, source="generated")
 

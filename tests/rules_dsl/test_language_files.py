@@ -58,7 +58,7 @@ def test_a_policy_says_what_its_file_says() -> None:
     ]
     assert policy.rules[2].limit == Limit(100, "minute", "ip.src", 24, 5)
     assert policy.rules[1].expression == "tcp and udp"
-    span = policy.rules[1].span
+    span = policy.span(policy.rules[1])
     assert POLICY[span.start : span.end] == "disabled block when tcp   and\n  udp"
     assert [(test.verdict, test.rule, test.capture, test.frames) for test in policy.expectations] == [
         ("default", None, "a.pcap", ((2, 3),)),

@@ -9,7 +9,6 @@ import pytest
 from generators.expressions import Expressions, normal_ranges
 from generators.packets import carrying, packets, place
 
-from rules_dsl.diagnostics import Source, Span
 from rules_dsl.expression import (
     All,
     And,
@@ -45,7 +44,6 @@ from rules_dsl.reference import holds, judge, matched, protects
 
 YES, NO = Const(True), Const(False)
 PAYLOAD = FieldValue(FIELDS["udp.payload"])
-SPAN = Span(Source("test", ""), 0, 0)
 
 
 def field(name: str) -> FieldValue:
@@ -304,7 +302,7 @@ def test_any_and_all(ranges: tuple[tuple[int, int], ...], any_passes: bool, all_
 
 
 def rule(name: str, action: Action, *, mode: Mode = Mode.ENABLED, predicate: Expression = YES) -> Rule:
-    return Rule(name, action, mode, predicate, SPAN, "true")
+    return Rule(name, action, mode, predicate, "true")
 
 
 @pytest.mark.parametrize(
