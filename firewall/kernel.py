@@ -250,6 +250,7 @@ class Kernel:
             self._memory = None
         for generation, _ in flips:
             self._flipped(generation.tenant)
+        self._bound_loaded()
 
     def _wait(self) -> None:
         if not self._quiet:
@@ -306,8 +307,15 @@ class Kernel:
             for each in (made, before):
                 if each is not None:
                     each.close()
-        while sum(len(each.descriptors) for each in self._loaded.values()) > MOST_DESCRIPTORS:
-            self._loaded.pop(next(iter(self._loaded))).close()
+
+    def _bound_loaded(self) -> None:
+        """Gives up what is kept of the tenants that were changed the longest ago, unless something goes on from it."""
+        kept = sum(len(each.descriptors) for each in self._loaded.values())
+        for tenant in [*self._loaded]:
+            if kept > MOST_DESCRIPTORS and tenant not in self._prepared:
+                given = self._loaded.pop(tenant)
+                kept -= len(given.descriptors)
+                given.close()
 
     def _abandon(self) -> None:
         """What is prepared and not enforced."""
@@ -424,6 +432,8 @@ class Kernel:
                 ]
             )
         stands.remove(tenant)
+        if tenant in self._loaded:
+            self._loaded.pop(tenant).close()
         self.sweep()
         return True
 

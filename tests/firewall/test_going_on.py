@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from firewall.remembered import FullCountersError, Remembered, Slots
 from firewall.render import render
 from rules_dsl.expression import And, Expression
 from rules_dsl.packet import Packet, Place
-from rules_dsl.policy import Action, Mode, Policy, Rule
+from rules_dsl.policy import Action, Mode, Policy, Protect, Rule
 from rules_dsl.reference import matched
 
 
@@ -180,3 +181,31 @@ def test_killed_at_any_step_the_old_tree_or_the_new_one_stands() -> None:
             lab._namespace.call(begin)
             last += 1
         assert seen == {1, 2, 3, 4}
+
+
+@pytest.mark.kernel
+def test_what_is_kept_for_the_next_change_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firewall.kernel.MOST_DESCRIPTORS", 12)
+    remembered = {name: Remembered() for name in ("a", "b", "c")}
+
+    def of(tenant: str, revision: int, kernel: Kernel) -> Generation:
+        address = Protect(((0x0A000000 + ord(tenant), 0x0A000000 + ord(tenant)),))
+        rules = policy(mixed(60 + revision), protect=address)
+        return made(replace(rules, tenant=tenant), revision, remembered[tenant], kernel.contents(tenant))
+
+    def act() -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        with Kernel() as kernel:
+            for revision in range(1, 6):
+                together = [of(tenant, revision, kernel) for tenant in remembered]
+                assert not kernel.prepare_all(together)
+                assert not kernel.flip_all({each.tenant: (each, "") for each in together})
+                kernel.sweep()
+            assert 0 < sum(kernel.contents(tenant) is not None for tenant in remembered) < 3
+            assert len(os.listdir("/proc/self/fd")) - before < 16
+            kernel.remove("c")
+            assert kernel.contents("c") is None
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    with KernelLab() as lab:
+        lab._namespace.call(act)
