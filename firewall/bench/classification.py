@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from bpf.isa import R0
 from bpf.traffic import Traffic
 from bpf.traffic import trace as send_trace
 from firewall import nft
+from firewall.bench import in_process
 from firewall.bench.classbench import TCP, TRACES, Filter, RuleSet, trace
 from firewall.bench.contenders import EXTRA, Contender, of_prefixes, of_rules
 from firewall.bench.processes import ProcessError, kernel_memory, run
@@ -74,6 +76,8 @@ class Setting:
     """Bytes: the most that a loading process held."""
     kernel_memory: int
     """Bytes that the kernel held more afterwards; of the whole machine, so it is as quiet as that is."""
+    in_process: float | None = None
+    """Seconds from a text with one rule changed to its enforcement, in a process that goes on: the median."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,13 @@ class Lane:
         pair = self.contender.changes()
         return [run(process, timeout=PATIENCE, environment=self._state).seconds for _ in range(CHANGES) for process in pair]
 
+    def changes_in_process(self) -> list[float]:
+        """The same within this process, where the contender is Mantlet. Those rules stay."""
+        if self.contender is None or self.contender.texts is None:
+            return []
+        texts = self.contender.texts()
+        return self._namespace.call(in_process.changes, islice(texts, in_process.WARMING + 4 * CHANGES))
+
     def close(self) -> None:
         self._opened.close()
 
@@ -228,12 +239,17 @@ def measure(
         for lane in lanes:
             assert lane.contender is not None
             try:
-                took = lane.changes()
+                took, inside = lane.changes(), lane.changes_in_process()
             except ProcessError as error:
                 left_out.append(LeftOut(lane.contender.name, f"no change of one rule: {error}"))
-                took = []
+                took, inside = [], []
             median, lowest, highest = (statistics.median(took), min(took), max(took)) if took else (None, None, None)
-            settings.append(Setting(lane.contender.name, lane.load, median, lowest, highest, lane.process_memory, lane.kernel_memory))
+            settings.append(
+                Setting(
+                    lane.contender.name, lane.load, median, lowest, highest, lane.process_memory, lane.kernel_memory,
+                    statistics.median(inside) if inside else None,
+                )
+            )  # fmt: skip
     costs = tuple(
         Cost(contender, kind, *(pick(found) - base[kind] for pick in (statistics.median, min, max)))
         for (contender, kind), found in samples.items()
@@ -243,15 +259,19 @@ def measure(
     return Measured(name, asked, rules, origin, counts, base, costs, tuple(settings), tuple(left_out))
 
 
-def rules(found: RuleSet, asked: int, rounds: int, progress: Callable[[str], None]) -> Measured:
-    """A rule set."""
+def rules(found: RuleSet, asked: int, rounds: int, progress: Callable[[str], None], *, only: str = "") -> Measured:
+    """A rule set; with one contender alone, if it is named."""
     count = TRACE_PACKETS if len(found.filters) < MANY else FEWER
     traces = {}
     for kind in TRACES:
         packets = trace(found, kind, count)
         traces[kind] = [packet(each, at) for at, each in enumerate(packets)], found.dropped(packets)
     size = len(found.filters)
-    return measure(found.name, asked, size, found.origin, lambda folder: of_rules(found, folder), traces, rounds, progress)
+
+    def named(folder: Path) -> Iterator[Contender]:
+        return (each for each in of_rules(found, folder) if only in ("", each.name))
+
+    return measure(found.name, asked, size, found.origin, named, traces, rounds, progress)
 
 
 def prefixes(asked: int, rounds: int, progress: Callable[[str], None]) -> Measured:
