@@ -8,6 +8,7 @@ import statistics
 import struct
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ PATIENCE: Final = 120.0
 """Seconds that a contender may take to load its rules."""
 CHANGES: Final = 2
 """Changes that are timed, each there and back."""
+SLOW: Final = 5.0
+"""Seconds to load, from which on fewer are."""
 TRACE_PACKETS: Final = 2048
 MANY, FEWER = 50_000, 512
 """From so many rules on a trace has fewer packets: those that grow with each rule take half a millisecond a packet there."""
@@ -105,6 +108,8 @@ class Measured:
     costs: tuple[Cost, ...]
     settings: tuple[Setting, ...]
     left_out: tuple[LeftOut, ...]
+    took: float | None = None
+    """Seconds of this measurement; None where it was not noted."""
 
 
 # -- one contender -----------------------------------------------------------------------------------------------------
@@ -167,14 +172,16 @@ class Lane:
         if self.contender is None or self.contender.changes is None:
             return []
         pair = self.contender.changes()
-        return [run(process, timeout=PATIENCE, environment=self._state).seconds for _ in range(CHANGES) for process in pair]
+        times = CHANGES if self.load < SLOW else 1
+        return [run(process, timeout=PATIENCE, environment=self._state).seconds for _ in range(times) for process in pair]
 
     def changes_in_process(self) -> list[float]:
         """The same within this process, where the contender is Mantlet. Those rules stay."""
         if self.contender is None or self.contender.texts is None:
             return []
         texts = self.contender.texts()
-        return self._namespace.call(in_process.changes, islice(texts, in_process.WARMING + 4 * CHANGES))
+        times = 4 * CHANGES if self.load < SLOW else CHANGES
+        return self._namespace.call(in_process.changes, islice(texts, in_process.WARMING + times))
 
     def close(self) -> None:
         self._opened.close()
@@ -201,6 +208,7 @@ def measure(
 ) -> Measured:
     """`traces`: packets, whose IP identification is their place, and whether each must be dropped. The contenders are measured in turn,
     `rounds` times, so that a drift of the machine meets all of them."""
+    began = time.perf_counter()
     packets = {kind: sent for kind, (sent, _) in traces.items()}
     wanted = {kind: frozenset(at for at, is_dropped in enumerate(drops) if not is_dropped) for kind, (_, drops) in traces.items()}
     left_out: list[LeftOut] = []
@@ -256,7 +264,7 @@ def measure(
         if contender
     )
     counts = {kind: len(sent) for kind, sent in packets.items()}
-    return Measured(name, asked, rules, origin, counts, base, costs, tuple(settings), tuple(left_out))
+    return Measured(name, asked, rules, origin, counts, base, costs, tuple(settings), tuple(left_out), time.perf_counter() - began)
 
 
 def rules(found: RuleSet, asked: int, rounds: int, progress: Callable[[str], None], *, only: str = "") -> Measured:
@@ -278,10 +286,12 @@ def prefixes(asked: int, rounds: int, progress: Callable[[str], None]) -> Measur
     """A list of prefixes: packets from them, and from elsewhere."""
     rng = random.Random(f"prefixes {asked}")
     listed = list(_prefixes(rng, asked))
-    networks = {length: {address for address, each in listed if each == length} for _, length in listed}
+    networks: dict[int, set[int]] = {}
+    for address, length in listed:
+        networks.setdefault(length, set()).add(address)
 
-    def is_listed(address: int) -> bool:
-        return any(address >> (32 - length) << (32 - length) in addresses for length, addresses in networks.items())
+    def is_listed(source: int) -> bool:
+        return any(source >> (32 - length) << (32 - length) in addresses for length, addresses in networks.items())
 
     traces = {}
     for kind in ("listed", "others"):

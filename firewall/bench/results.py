@@ -228,6 +228,8 @@ def _section(sizes: Sequence[Measured]) -> Iterator[str]:
         yield "Packets from a listed source are dropped. `listed`: all of them; `others`: none."
     else:
         yield "; ".join(f"{each.asked:,}: {each.rules:,} rules, {each.origin}" for each in sizes) + "."
+    if times := [f"{each.asked:,}: {each.took:,.0f} s" for each in sizes if each.took is not None]:
+        yield f"Measured in ({unit}) {', '.join(times)}."
     yield ""
     yield f"![cost a packet]({FOLDER}/{name}.png)"
     kinds = tuple(sizes[0].packets)
