@@ -63,10 +63,10 @@ class RuleSet:
         """Of each packet, whether the rules drop it."""
         return [number is not None and self.drops[number] for number in self.first(packets)]
 
-    def changed(self) -> RuleSet:
-        """Another destination in the rule in the middle."""
+    def changed(self, number: int = 0) -> RuleSet:
+        """Another destination in the rule in the middle, of 16 that are not in the sets."""
         middle = len(self.filters) // 2
-        other = replace(self.filters[middle], destination=0xC6336401, destination_length=32)  # 198.51.100.1
+        other = replace(self.filters[middle], destination=0xC6336401 + number % 16, destination_length=32)  # 198.51.100.1 and on
         return replace(self, filters=(*self.filters[:middle], other, *self.filters[middle + 1 :]))
 
 

@@ -8,9 +8,11 @@ import statistics
 import struct
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,7 @@ from bpf.isa import R0
 from bpf.traffic import Traffic
 from bpf.traffic import trace as send_trace
 from firewall import nft
+from firewall.bench import in_process
 from firewall.bench.classbench import TCP, TRACES, Filter, RuleSet, trace
 from firewall.bench.contenders import EXTRA, Contender, of_prefixes, of_rules
 from firewall.bench.processes import ProcessError, kernel_memory, run
@@ -34,6 +37,8 @@ PATIENCE: Final = 120.0
 """Seconds that a contender may take to load its rules."""
 CHANGES: Final = 2
 """Changes that are timed, each there and back."""
+SLOW: Final = 5.0
+"""Seconds to load, from which on fewer are."""
 TRACE_PACKETS: Final = 2048
 MANY, FEWER = 50_000, 512
 """From so many rules on a trace has fewer packets: those that grow with each rule take half a millisecond a packet there."""
@@ -74,6 +79,8 @@ class Setting:
     """Bytes: the most that a loading process held."""
     kernel_memory: int
     """Bytes that the kernel held more afterwards; of the whole machine, so it is as quiet as that is."""
+    in_process: float | None = None
+    """Seconds from a text with one rule changed to its enforcement, in a process that goes on: the median."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,8 @@ class Measured:
     costs: tuple[Cost, ...]
     settings: tuple[Setting, ...]
     left_out: tuple[LeftOut, ...]
+    took: float | None = None
+    """Seconds of this measurement; None where it was not noted."""
 
 
 # -- one contender -----------------------------------------------------------------------------------------------------
@@ -163,7 +172,16 @@ class Lane:
         if self.contender is None or self.contender.changes is None:
             return []
         pair = self.contender.changes()
-        return [run(process, timeout=PATIENCE, environment=self._state).seconds for _ in range(CHANGES) for process in pair]
+        times = CHANGES if self.load < SLOW else 1
+        return [run(process, timeout=PATIENCE, environment=self._state).seconds for _ in range(times) for process in pair]
+
+    def changes_in_process(self) -> list[float]:
+        """The same within this process, where the contender is Mantlet. Those rules stay."""
+        if self.contender is None or self.contender.texts is None:
+            return []
+        texts = self.contender.texts()
+        times = 4 * CHANGES if self.load < SLOW else CHANGES
+        return self._namespace.call(in_process.changes, islice(texts, in_process.WARMING + times))
 
     def close(self) -> None:
         self._opened.close()
@@ -190,6 +208,7 @@ def measure(
 ) -> Measured:
     """`traces`: packets, whose IP identification is their place, and whether each must be dropped. The contenders are measured in turn,
     `rounds` times, so that a drift of the machine meets all of them."""
+    began = time.perf_counter()
     packets = {kind: sent for kind, (sent, _) in traces.items()}
     wanted = {kind: frozenset(at for at, is_dropped in enumerate(drops) if not is_dropped) for kind, (_, drops) in traces.items()}
     left_out: list[LeftOut] = []
@@ -228,40 +247,51 @@ def measure(
         for lane in lanes:
             assert lane.contender is not None
             try:
-                took = lane.changes()
+                took, inside = lane.changes(), lane.changes_in_process()
             except ProcessError as error:
                 left_out.append(LeftOut(lane.contender.name, f"no change of one rule: {error}"))
-                took = []
+                took, inside = [], []
             median, lowest, highest = (statistics.median(took), min(took), max(took)) if took else (None, None, None)
-            settings.append(Setting(lane.contender.name, lane.load, median, lowest, highest, lane.process_memory, lane.kernel_memory))
+            settings.append(
+                Setting(
+                    lane.contender.name, lane.load, median, lowest, highest, lane.process_memory, lane.kernel_memory,
+                    statistics.median(inside) if inside else None,
+                )
+            )  # fmt: skip
     costs = tuple(
         Cost(contender, kind, *(pick(found) - base[kind] for pick in (statistics.median, min, max)))
         for (contender, kind), found in samples.items()
         if contender
     )
     counts = {kind: len(sent) for kind, sent in packets.items()}
-    return Measured(name, asked, rules, origin, counts, base, costs, tuple(settings), tuple(left_out))
+    return Measured(name, asked, rules, origin, counts, base, costs, tuple(settings), tuple(left_out), time.perf_counter() - began)
 
 
-def rules(found: RuleSet, asked: int, rounds: int, progress: Callable[[str], None]) -> Measured:
-    """A rule set."""
+def rules(found: RuleSet, asked: int, rounds: int, progress: Callable[[str], None], *, only: str = "") -> Measured:
+    """A rule set; with one contender alone, if it is named."""
     count = TRACE_PACKETS if len(found.filters) < MANY else FEWER
     traces = {}
     for kind in TRACES:
         packets = trace(found, kind, count)
         traces[kind] = [packet(each, at) for at, each in enumerate(packets)], found.dropped(packets)
     size = len(found.filters)
-    return measure(found.name, asked, size, found.origin, lambda folder: of_rules(found, folder), traces, rounds, progress)
+
+    def named(folder: Path) -> Iterator[Contender]:
+        return (each for each in of_rules(found, folder) if only in ("", each.name))
+
+    return measure(found.name, asked, size, found.origin, named, traces, rounds, progress)
 
 
 def prefixes(asked: int, rounds: int, progress: Callable[[str], None]) -> Measured:
     """A list of prefixes: packets from them, and from elsewhere."""
     rng = random.Random(f"prefixes {asked}")
     listed = list(_prefixes(rng, asked))
-    networks = {length: {address for address, each in listed if each == length} for _, length in listed}
+    networks: dict[int, set[int]] = {}
+    for address, length in listed:
+        networks.setdefault(length, set()).add(address)
 
-    def is_listed(address: int) -> bool:
-        return any(address >> (32 - length) << (32 - length) in addresses for length, addresses in networks.items())
+    def is_listed(source: int) -> bool:
+        return any(source >> (32 - length) << (32 - length) in addresses for length, addresses in networks.items())
 
     traces = {}
     for kind in ("listed", "others"):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,22 @@ class Contender:
     """Asked for in the namespace, when the rules stand: a process that changes one rule (or element), and one that takes that back."""
     missing: str = ""
     """Why it cannot take part; empty where it can."""
+    texts: Callable[[], Iterator[str]] | None = None
+    """Mantlet alone: rule files for a process that goes on, each with one rule changed, without end."""
+
+
+MOST: Final = 20_000
+"""Of more rules only the contenders that load within seconds take part."""
+
+
+def _changing(rules: RuleSet) -> Iterator[str]:
+    """As rule files, each with another destination in the rule in the middle."""
+    lines = as_mantlet(rules).splitlines(keepends=True)
+    middle = len(rules.filters) // 2
+    for number in count():
+        other = rules.changed(number)
+        line = f"{_statement(middle, other.filters[middle], drops=other.drops[middle])}\n"
+        yield "".join([*lines[: middle + 1], line, *lines[middle + 2 :]])
 
 
 def _mantlet(folder: Path, name: str) -> Process:
@@ -57,9 +74,8 @@ def of_rules(rules: RuleSet, folder: Path) -> Iterator[Contender]:
 
     write("rules.rules", as_mantlet(rules))
     write("changed.rules", as_mantlet(changed))
-    yield Contender(
-        MANTLET, (_mantlet(folder, "rules.rules"),), lambda: (_mantlet(folder, "changed.rules"), _mantlet(folder, "rules.rules"))
-    )
+    applied = _mantlet(folder, "changed.rules"), _mantlet(folder, "rules.rules")
+    yield Contender(MANTLET, applied[1:], lambda: applied, texts=lambda: _changing(rules))
 
     def replacing() -> tuple[Process, Process]:
         handle = _handle(middle)
@@ -68,10 +84,14 @@ def of_rules(rules: RuleSet, folder: Path) -> Iterator[Contender]:
         return first, second
 
     one_a_line = write("rules.nft", as_nft(rules))
-    yield Contender(NFT, (("nft", "-f", one_a_line),), replacing, _tool("nft"))
-    yield Contender(NFT_BY_PROTOCOL, (("nft", "-f", write("protocol.nft", as_nft_by_protocol(rules))),), None, _tool("nft"))
-    yield Contender(NFT_OPTIMIZED, (("nft", "-o", "-f", one_a_line),), None, _tool("nft"))
-    yield _tree(rules, folder)
+    yield Contender(NFT, (("nft", "-f", one_a_line),), replacing if len(rules.filters) <= MOST else None, _tool("nft"))
+    if len(rules.filters) > MOST:
+        for name in (NFT_BY_PROTOCOL, NFT_OPTIMIZED, NFT_TREE, IPTABLES_NFT):
+            yield Contender(name, (), None, f"not tried with more than {MOST:,} rules: minutes to load, or to look through")
+    else:
+        yield Contender(NFT_BY_PROTOCOL, (("nft", "-f", write("protocol.nft", as_nft_by_protocol(rules))),), None, _tool("nft"))
+        yield Contender(NFT_OPTIMIZED, (("nft", "-o", "-f", one_a_line),), None, _tool("nft"))
+        yield _tree(rules, folder)
     if (text := as_nft_map(rules)) is not None:
         old, new = (map_element(each.filters[middle], drops=each.drops[middle]) for each in (rules, changed))
         keys = [element.rsplit(" : ", 1)[0] for element in (old, new)]
@@ -81,7 +101,7 @@ def of_rules(rules: RuleSet, folder: Path) -> Iterator[Contender]:
         )
         yield Contender(NFT_MAP, (("nft", "-f", write("map.nft", text)),), lambda: (("nft", there), ("nft", back)), _tool("nft"))
     restore = write("rules.iptables", as_iptables(rules))
-    for name in (IPTABLES_NFT, IPTABLES_LEGACY):
+    for name in (IPTABLES_NFT, IPTABLES_LEGACY) if len(rules.filters) <= MOST else (IPTABLES_LEGACY,):
         edits = [
             (
                 name,
@@ -165,8 +185,12 @@ def as_mantlet(rules: RuleSet) -> str:
     """A rule file."""
     statements = ["tenant bench"]
     for number, (rule, drops) in enumerate(zip(rules.filters, rules.drops, strict=True)):
-        statements.append(f'{"block" if drops else "allow"} "rule {number}" when {_expression(rule)}')
+        statements.append(_statement(number, rule, drops=drops))
     return "\n".join([*statements, ""])
+
+
+def _statement(number: int, rule: Filter, *, drops: bool) -> str:
+    return f'{"block" if drops else "allow"} "rule {number}" when {_expression(rule)}'
 
 
 def _expression(rule: Filter) -> str:

@@ -139,7 +139,8 @@ def _ratio(ratio: float) -> str:
 
 
 def settings(sizes: Sequence[Measured]) -> Iterator[tuple[str, ...]]:
-    """Rows of cells: a contender, then for each size the time to load, the time of a change, the kernel's memory, the process's."""
+    """Rows of cells: a contender, then for each size the time to load, that of a change (and within a process), the kernel's memory, the
+    process's."""
     for name in contenders(sizes):
         cells = []
         for measured in sizes:
@@ -148,6 +149,7 @@ def settings(sizes: Sequence[Measured]) -> Iterator[tuple[str, ...]]:
                 cells.append("-")
                 continue
             change = "-" if own.change is None else f"{own.change * 1000:,.0f} ms"
+            change += "" if own.in_process is None else f" ({own.in_process * 1000:,.0f} ms)"
             memory = (f"{amount / 2**20:,.1f}" if amount > 0 else "-" for amount in (own.kernel_memory, own.process_memory))
             cells.append(f"{own.load:,.2f} s / {change} / {' / '.join(memory)} MiB")
         yield name, *cells
@@ -206,7 +208,8 @@ def _page(results: Results) -> Iterator[str]:
     yield "* **Agreement**: a contender whose verdict on any packet of any trace is not that of the rules, looked through one after the"
     yield "  other, is left out and named."
     yield "* **Load, change**: wall clock of whole processes (`mantlet apply`, `nft -f`, `iptables-nft-restore`, `ipset restore`); a change"
-    yield "  replaces the rule in the middle, or adds or removes one element."
+    yield "  replaces the rule in the middle, or adds or removes one element. In brackets: from the changed text to its enforcement in a"
+    yield "  process that goes on, as the API's does. Mantlet's bytecode is there already, as where it ran before."
     yield "* **Memory**: what the kernel of the whole machine held more afterwards, and the peak of the loading process. `-`: too"
     yield "  little, or too short, to see."
     for name in results.names:
@@ -225,6 +228,8 @@ def _section(sizes: Sequence[Measured]) -> Iterator[str]:
         yield "Packets from a listed source are dropped. `listed`: all of them; `others`: none."
     else:
         yield "; ".join(f"{each.asked:,}: {each.rules:,} rules, {each.origin}" for each in sizes) + "."
+    if times := [f"{each.asked:,}: {each.took:,.0f} s" for each in sizes if each.took is not None]:
+        yield f"Measured in ({unit}) {', '.join(times)}."
     yield ""
     yield f"![cost a packet]({FOLDER}/{name}.png)"
     kinds = tuple(sizes[0].packets)
