@@ -49,6 +49,12 @@ class Known:
     _splits: dict[tuple[PacketClass, bool], tuple[Split, ...] | UnenforceableError] = field(default_factory=dict)
     boxes: dict[int, tuple[Box, ...]] | Literal[False] | None = False
     """What `classify` makes of it; False: it was not asked yet."""
+    header: dict[int, tuple[Box, ...]] | Literal[False] | None = False
+    """As above, of what it asks of headers alone (`header_part`), where it asks for more."""
+
+    def other(self, predicate: Expression) -> Known:
+        """The same of another predicate, which is not remembered."""
+        return Known(predicate, (), (), self._memory)
 
     def splits(self, packets: PacketClass, *, once: bool = False) -> tuple[Split, ...]:
         """Raises UnenforceableError."""

@@ -31,7 +31,7 @@ _BEHIND: Final = """table inet behind {
 
 
 def counted(policy: Policy, generation: Generation, packets: Sequence[bytes], expected: Sequence[bytes]) -> None:
-    """Each rule counts the packets, and their bytes, of which the reports tell, and those pass of which no rule that ends does not allow."""
+    """Each rule counts the packets, and their bytes, of which the reports tell, and those pass that are allowed."""
     numbers: Counter[str] = Counter()
     octets: Counter[str] = Counter()
     passed = 0
@@ -46,7 +46,7 @@ def counted(policy: Policy, generation: Generation, packets: Sequence[bytes], ex
     with Namespace() as namespace:
         found, let_through = namespace.call(_send, policy.tenant, generation, packets)
     assert {name: count for name, count in found.items() if count[0]} == {name: (numbers[name], octets[name]) for name in numbers}
-    # COUNTERS
+    assert set(found) == {rule.name for rule in policy.active_rules}
     assert let_through == passed
 
 

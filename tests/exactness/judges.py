@@ -103,7 +103,7 @@ def _timed(tally: Tally, name: str, packets: int, work: Callable[[], T]) -> T:
 
 
 def text_of_policy(policy: Policy) -> str:
-    rules = (f'{number} {rule.mode.value} {rule.action.value} when {rule.expression}' for number, rule in enumerate(policy.rules))
+    rules = (f"{number} {rule.mode.value} {rule.action.value} when {rule.expression}" for number, rule in enumerate(policy.rules))
     return "\n".join(rules)
 
 

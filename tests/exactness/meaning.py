@@ -20,7 +20,7 @@ _PORTS: Final = {"srcport": "source_port", "dstport": "destination_port"}
 
 
 def reports(policy: Policy, columns: Columns) -> list[bytes]:
-    """Of each packet, the numbers of the rules that match, up to the one that ends, and `default` where none does; each with a NUL behind."""
+    """Of each packet, the numbers of the rules that match up to the one that ends, `default` where none does; each with a NUL behind."""
     count = len(columns)
     found: list[list[int]] = [[] for _ in range(count)]
     left = np.arange(count)

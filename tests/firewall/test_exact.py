@@ -1,4 +1,4 @@
-"""The plan with all of its passes, with none, and with each alone, and plain nft: the same rule for every packet, which is the meaning's."""
+"""The plan with all of its passes, with none and with each alone, and plain nft: for every packet the same rule, the meaning's."""
 
 from __future__ import annotations
 
