@@ -13,7 +13,7 @@ from bpf.describe import describe
 from firewall.match import PacketClass
 from firewall.plan.adjoin import adjoined
 from firewall.plan.classify import Member, Run, members_of, runs
-from firewall.plan.dead import dead, never_reached
+from firewall.plan.dead import MOST_ASKED, dead, never_reached
 from firewall.plan.gather import gather
 from firewall.plan.known import Known, memory
 from firewall.plan.merge import is_boxes, merge
@@ -87,6 +87,9 @@ class _Planning:
         if len(asked) > MOST_ASKED and all(member is None or member[2] is not None for member in members):
             return asked  # one run, of which `dead` asks nothing
         headers = [None if known is None else headers_of(known) for known in self._known]
+        rules = self._policy.rules
+        if len(asked) > MOST_ASKED and all((of := headers[each]) is not None and of.is_exact and rules[each].ends for each in asked):
+            return asked  # one run, of which `dead` asks nothing
         if Pass.DEAD not in self._without:
             never = dead(self._policy, headers)
             for index, takers in never.items():

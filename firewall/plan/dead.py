@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from firewall.plan.shadow import Headers, Search
+from firewall.plan.model import Headers
+from firewall.plan.shadow import Search
 from rules_dsl.policy import Policy, Rule
 
 MOST_ASKED: Final = 128

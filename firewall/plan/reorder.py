@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from firewall.plan.model import Box
-from firewall.plan.shadow import Headers
+from firewall.plan.model import Box, Headers
 from rules_dsl.policy import Policy
 
 MOST_PASSED: Final = 32

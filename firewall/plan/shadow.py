@@ -15,10 +15,10 @@ from firewall.plan.classify import MOST_BOXES, boxes_by_version
 from firewall.plan.cover import Cover
 from firewall.plan.header_part import header_part
 from firewall.plan.known import Known, memory
-from firewall.plan.model import Box, Environment
+from firewall.plan.model import Box, Environment, Headers
 from firewall.plan.shapes import ABSENT_PORT, ABSENT_PROTOCOL, top, universal
 from rules_dsl import expression as ex
-from rules_dsl.expression import Expression, Ranges
+from rules_dsl.expression import Ranges
 from rules_dsl.policy import Mode, Policy, Protect, Rule
 
 MOST_PARTS: Final = 4096
@@ -61,16 +61,6 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True)
-class Headers:
-    """What is known of a rule by its addresses, ports and protocol."""
-
-    boxes: dict[int, tuple[Box, ...]]
-    """By IP version."""
-    is_exact: bool
-    """Not a superset."""
-
-
-@dataclass(frozen=True, slots=True)
 class Shadows:
     found: tuple[Shadow, ...]
     not_told: tuple[Rule, ...]
@@ -81,9 +71,7 @@ def shadows(policy: Policy) -> Shadows:
     """The rules that are never reached, in order. Disabled rules are not looked at."""
     environment = Environment()
     remembered = memory(policy.hook, environment)
-    headers = [
-        None if rule.mode is Mode.DISABLED else headers_of(remembered.of(rule.predicate), on_any_machine=True) for rule in policy.rules
-    ]
+    headers = [None if rule.mode is Mode.DISABLED else _on_any_machine(remembered.of(rule.predicate)) for rule in policy.rules]
     search = Search(policy, headers)
     found = tuple(search.shadow(index, by) for index, by in search.found())
     return Shadows(found, tuple(policy.rules[index] for index in search.given_up))
@@ -196,20 +184,24 @@ class Search:
         return Shadow(rules[index], tuple(rules[each] for each in sorted(by)), _witness(point, version), rules[taker], headers.is_exact)
 
 
-def headers_of(known: Known, *, on_any_machine: bool = False) -> Headers | None:
-    """`on_any_machine`: exact only where that does not depend on the machine that `known` is of."""
-    if not (on_any_machine and _asks_machine(known.predicate)):
+def headers_of(known: Known) -> Headers | None:
+    """Exact on the machine that `known` is of."""
+    if known.headers is False:
         boxes = boxes_by_version(known)
-        if boxes is not None:
-            return Headers(boxes, True)
-    if known.header is False:
-        known.header = boxes_by_version(known.other(header_part(known.predicate, MOST_BOXES)))
-    return None if known.header is None else Headers(known.header, False)
+        known.headers = _of_part(known) if boxes is None else Headers(boxes, True)
+    return known.headers
 
 
-def _asks_machine(predicate: Expression) -> bool:
-    roots = (ex.root_of(ex.operand_of(test)) for test in ex.tests_of(predicate))
-    return any(isinstance(root, ex.FieldValue) and root.field.name in _OF_THE_MACHINE for root in roots)
+def _on_any_machine(known: Known) -> Headers | None:
+    """Exact where it is so on every other machine too."""
+    roots = (ex.root_of(ex.operand_of(test)) for test in ex.tests_of(known.predicate))
+    asks_machine = any(isinstance(root, ex.FieldValue) and root.field.name in _OF_THE_MACHINE for root in roots)
+    return _of_part(known) if asks_machine else headers_of(known)
+
+
+def _of_part(known: Known) -> Headers | None:
+    boxes = boxes_by_version(known.other(header_part(known.predicate, MOST_BOXES)))
+    return None if boxes is None else Headers(boxes, False)
 
 
 # -- packets -----------------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ WAYS: Final[Mapping[str, tuple[Pass, ...]]] = {
     **{f"{each.value} alone": tuple(other for other in Pass if other is not each) for each in Pass},
 }
 """By name: what is left out."""
+ALONE: Final = frozenset(f"{each.value} alone" for each in Pass)
 CHUNK: Final = 16_384
 """Packets that are judged at once."""
 
@@ -67,16 +68,17 @@ def judge(
     ways: Sequence[str] = (*WAYS, LINEAR),
     sampled: int = 100,
     most_linear: int = 1 << 30,
+    most_alone: int = 1 << 30,
 ) -> Tally:
     """Every way of enforcing the rules decides about so many packets at their borders as the meaning does, which is the reference's by a
-    sample. `most_linear`: packets for plain nft, whose cost grows with every rule."""
+    sample. `most_linear`: packets for plain nft, whose cost grows with every rule; `most_alone`: those for each pass alone."""
     tally = Tally()
     policy = policy_of(rules, default)
     judged = _timed(tally, "made", packets, lambda: aimed(np.random.default_rng(seed), rules, packets))
     expected = _timed(tally, "meaning", packets, lambda: reports(policy, judged.columns))
     _timed(tally, "reference, sampled", sampled, lambda: _sample(policy, judged, expected, seed, sampled))
     for way in ways:
-        places: Sequence[int] = range(packets)
+        places: Sequence[int] = range(min(packets, most_alone) if way in ALONE else packets)
         if way == LINEAR:
             if not all(rule.is_plain for rule in rules):
                 continue

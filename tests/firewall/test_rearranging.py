@@ -33,7 +33,11 @@ def order(found: Plan, packets: PacketClass = PacketClass.IP4) -> list[str]:
 
 
 def test_a_rule_that_no_packet_reaches_has_no_stage_but_a_counter() -> None:
-    rules = ('block "a" when ip.src == 10.0.0.0/8', 'allow "b" when ip.src == 10.1.0.0/16 and dns.qry.type == 255', 'block "c" when ip.dst == 192.0.2.1')
+    rules = (
+        'block "a" when ip.src == 10.0.0.0/8',
+        'allow "b" when ip.src == 10.1.0.0/16 and dns.qry.type == 255',
+        'block "c" when ip.dst == 192.0.2.1',
+    )
     found = planned(*rules)
     assert order(found) == ["a", "c"]
     assert {omission.reason for omission in found.omissions if omission.index == 1} == {"never reached: 'a' above takes all of its packets"}
