@@ -84,19 +84,17 @@ class _Planning:
         asked = [index for index, member in enumerate(members) if member is not None]
         if Pass.DEAD in self._without and Pass.REORDER in self._without:
             return asked
-        if len(asked) > MOST_ASKED and all(member is None or member[2] is not None for member in members):
+        others = [index for index in asked if (member := members[index]) is not None and member[2] is None]
+        if len(asked) > MOST_ASKED and not others:
             return asked  # one run, of which `dead` asks nothing
         headers = [None if known is None else headers_of(known) for known in self._known]
-        rules = self._policy.rules
-        if len(asked) > MOST_ASKED and all((of := headers[each]) is not None and of.is_exact and rules[each].ends for each in asked):
-            return asked  # one run, of which `dead` asks nothing
         if Pass.DEAD not in self._without:
-            never = dead(self._policy, headers)
+            never = dead(self._policy, headers, asked if len(asked) <= MOST_ASKED else others[:MOST_ASKED])
             for index, takers in never.items():
                 reason = never_reached([self._policy.rules[taker] for taker in takers])
                 self.omissions += [Omission(packets, index, reason) for packets in PacketClass]
             asked = [index for index in asked if index not in never]
-        return asked if Pass.REORDER in self._without else reordered(self._policy, asked, headers)
+        return asked if Pass.REORDER in self._without else reordered(self._policy, asked, headers, frozenset(others))
 
     def of_class(self, packets: PacketClass) -> ClassPlan:
         stages: list[RuleStage | ClassifierStage] = []

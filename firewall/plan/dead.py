@@ -5,7 +5,8 @@ only those are looked at that cost a packet something by themselves, and only th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from firewall.plan.model import Headers
@@ -13,7 +14,7 @@ from firewall.plan.shadow import Search
 from rules_dsl.policy import Policy, Rule
 
 MOST_ASKED: Final = 128
-"""Rules that are looked at. Where there are more, boxes that end are not: a search tree has no place for most of the dead ones."""
+"""Rules that are looked at. Where there are more, those are not that could be in a search tree: it has no place for most dead ones."""
 MOST_TAKERS: Final = 512
 """Boxes of rules that may take packets."""
 
@@ -21,19 +22,18 @@ MOST_NAMED: Final = 3
 """Rules that a reason names."""
 
 
-def dead(policy: Policy, headers: Sequence[Headers | None]) -> Mapping[int, tuple[int, ...]]:
-    """Rules that no packet reaches, each with those above that together take all of its packets. `headers`: of each rule, None where
-    nothing is known."""
-    active = sum(each is not None for each in headers)
-    asked = [
-        index
-        for index, (rule, each) in enumerate(zip(policy.rules, headers, strict=True))
-        if each is not None and (active <= MOST_ASKED or not each.is_exact or not rule.ends)
-    ]
+def dead(policy: Policy, headers: Sequence[Headers | None], asked: Collection[int]) -> Mapping[int, tuple[int, ...]]:
+    """Of the rules that are `asked`, by index, those that no packet reaches, each with those above that together take all of its packets.
+    `headers`: of each rule, None where nothing is known."""
     if not asked:
         return {}
-    search = Search(policy, headers, is_asked=frozenset(asked[:MOST_ASKED]).__contains__, most_takers=MOST_TAKERS)
-    return {index: tuple(sorted(by)) for index, by in search.found()}
+    kept: Sequence[int] = range(len(policy.rules))
+    if policy.rules[0].phase == policy.last_phase:  # else an `allow` of any rule has its part
+        kept = sorted({*kept[: 2 * MOST_TAKERS], *asked})
+        policy = replace(policy, rules=tuple(policy.rules[index] for index in kept))
+    among = frozenset(asked)
+    search = Search(policy, [headers[index] for index in kept], is_asked=lambda place: kept[place] in among, most_takers=MOST_TAKERS)
+    return {kept[place]: tuple(kept[each] for each in sorted(by)) for place, by in search.found()}
 
 
 def never_reached(takers: Sequence[Rule]) -> str:
