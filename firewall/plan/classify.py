@@ -171,7 +171,8 @@ def _boxes(known: Known) -> dict[int, tuple[Box, ...]] | None:
 def _run(policy: Policy, indices: Sequence[int], members: Sequence[Member]) -> Iterator[int | Run]:
     every = [found for _, _, found in members if found is not None]
     by_version = {version: tuple(chain.from_iterable([found.of[version] for found in every])) for version in _CLASSES}
-    if len(members) < FEWEST or not _is_worth_it(policy, members, sum(map(len, by_version.values()))):
+    why = None if len(members) < FEWEST else _why(policy, members, sum(map(len, by_version.values())))
+    if why is None:
         yield from indices
         return
     numbered = tuple(zip(indices, [rule for rule, _, _ in members], strict=True))
@@ -181,7 +182,7 @@ def _run(policy: Policy, indices: Sequence[int], members: Sequence[Member]) -> I
             rules = numbered
             if not all(found.of[version] for found in every):
                 rules = tuple(each for each, found in zip(numbered, every, strict=True) if found.of[version])
-            reason = f"eBPF: {len(rules)} rules in a search tree, {len(candidates)} boxes of IPv{version}"
+            reason = f"eBPF: {len(rules)} rules in a search tree, {len(candidates)} boxes of IPv{version}; {why}"
             stages.append(ClassifierStage(rules, version, candidates, (reason,)))
         taker = next((rule for (rule, _, _), found in zip(members, every, strict=True) if version in found.takes), None)
         if taker is not None:
@@ -189,12 +190,14 @@ def _run(policy: Policy, indices: Sequence[int], members: Sequence[Member]) -> I
     yield Run(numbered, tuple(stages), takers)
 
 
-def _is_worth_it(policy: Policy, members: Sequence[Member], boxes: int) -> bool:
+def _why(policy: Policy, members: Sequence[Member], boxes: int) -> str | None:
+    """Why a tree is worth while; None where it is not."""
     if policy.hook is Hook.OUTPUT and len({rule.action for rule, _, _ in members}) > 1:
-        return False  # which of the actions it is would have to be asked behind the program, and another packet may come between
+        return None  # which of the actions it is would have to be asked behind the program, and another packet may come between
     if boxes > MOST_NATIVE:
-        return True
-    return max(_native(members, packets) for packets in (PacketClass.IP4, PacketClass.IP6)) > CLASSIFIER
+        return "maps of so many elements take long to load"
+    native = max(_native(members, packets) for packets in (PacketClass.IP4, PacketClass.IP6))
+    return f"nftables would take {native:.0f} ns" if native > CLASSIFIER else None
 
 
 def _native(members: Sequence[Member], packets: PacketClass) -> float:
