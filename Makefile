@@ -9,7 +9,7 @@ ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
 PYTEST := $(ROOT) $(BIN)/python -m pytest
 WORKERS ?= 2
 
-.PHONY: help setup demo demo-api test unit lint types check format docs captures bench figures property protocols policies judge judged atomic sdk isolation storm fleet schema fuzz test-long clean
+.PHONY: help setup demo demo-api test unit lint types check format docs captures bench figures property protocols policies judge judged exact atomic sdk isolation storm fleet schema fuzz test-long clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -82,6 +82,9 @@ judge: setup  ## every field against tshark over a corpus of captures, by both e
 judged: setup  ## docs/reference/judged-fields.md: for each field the frames compared with tshark, and the equal ones
 	PYTHONPATH=.:tests $(BIN)/python -m judge.table docs/reference
 
+exact: setup  ## 10 million packets at the borders of random rules: all passes, none and each alone, plain nft, the reference (MANTLET_PACKETS=N)
+	MANTLET_WORKERS=$(WORKERS) $(PYTEST) -s tests/firewall/test_exact.py
+
 atomic: setup  ## a million packets through a hundred swaps, of ten thousand rules too, and kill -9 at every step of a change
 	$(PYTEST) -s tests/firewall/test_atomic.py tests/firewall/test_swap_of_many.py tests/firewall/test_kill.py
 
@@ -104,7 +107,7 @@ schema: setup  ## the API answers as its OpenAPI document says: 20,000 requests 
 fuzz: setup  ## bad input: the golden cases, and 100,000 random texts (MANTLET_FUZZ=N)
 	$(PYTEST) tests/test_cases.py tests/rules_dsl/test_language_fuzz.py
 
-test-long: property protocols policies judge atomic sdk isolation storm fleet schema fuzz  ## all of these: three hours
+test-long: property protocols policies judge exact atomic sdk isolation storm fleet schema fuzz  ## all of these: three hours
 
 clean:  ## caches and the virtual environment
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build ./*.egg-info

@@ -163,6 +163,7 @@ class _Renderer:
         policy = self.plan.policy
         entry, entry6 = self.chain(PacketClass.IP4.value), self.chain(PacketClass.IP6.value)
         self.classes()
+        self.unreached()
         rules: list[str] = []
         matches: list[BpfMatch] = []
         for name, lines in self.chains.items():
@@ -184,6 +185,26 @@ class _Renderer:
         if self.observe is not None or not self.classifiers:
             return ()
         return self.made.slots.names()
+
+    def unreached(self) -> None:
+        """Rules that no packet meets have counters too, of 0 or of what they counted before. Where programs count, they need no chains."""
+        if self.observe is not None:
+            return
+        staged: set[int] = set()
+        looked_at: set[int] = set()
+        for each in self.plan.classes:
+            for stage in each.stages:
+                if isinstance(stage, RuleStage):
+                    staged.add(stage.index)
+                elif id(stage.members) not in looked_at:
+                    looked_at.add(id(stage.members))
+                    staged.update(index for index, _ in stage.members)
+        for index, rule in enumerate(self.plan.policy.rules):
+            if index not in staged and rule.mode is not Mode.DISABLED:
+                if self.classifiers:
+                    self.made.slots.of(rule.name)
+                else:
+                    self.end(index, rule)
 
     def chain(self, suffix: str) -> str:
         """The name of a chain of this generation, which it is certain to have."""

@@ -114,7 +114,7 @@ def run(case: Case, folder: Path) -> Outcome:
         from firewall.cli.compiling import enforcement_findings
         from firewall.cli.shadowed import shadow_diagnostic, shadowed_rules
 
-        found += (*enforcement_findings(policy), *(shadow_diagnostic(policy, shadow) for shadow in shadowed_rules(policy, found)))
+        found += (*enforcement_findings(policy), *(shadow_diagnostic(policy, each) for each in shadowed_rules(policy, found).found))
     typed = "".join(f"{rule.name}: {typed_text(rule.predicate)}\n" for rule in policy.rules)
     return Outcome(found, typed, format_policy(text) if "escaped" not in block.arguments else "")
 

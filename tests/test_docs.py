@@ -102,6 +102,19 @@ def test_the_first_screen_shows_what_the_demo_prints(capsys: pytest.CaptureFixtu
     assert [line for line in shown.splitlines() if line.strip() != "..." and line not in printed] == []
 
 
+def test_the_page_on_the_plan_shows_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from firewall.cli import main
+
+    shown = [*blocks((ROOT / "docs/concepts/plan.md").read_text(encoding="utf-8"))]
+    path = tmp_path / "edge.rules"
+    path.write_text(next(block for block in shown if block.startswith("tenant ")), encoding="utf-8")
+    for command in ("explain", "check"):
+        lines = next(block for block in shown if block.startswith(f"$ mantlet {command} edge.rules")).splitlines()[1:]
+        main([command, str(path)])
+        printed = iter(capsys.readouterr().out.splitlines())
+        assert [line for line in lines if line not in printed] == [], "in this order"
+
+
 @each_page
 def test_make_targets_named_are_there(path: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

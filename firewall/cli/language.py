@@ -88,7 +88,7 @@ def register(commands: Commands) -> None:
 
 def _check(options: argparse.Namespace) -> Exit:
     from firewall.cli.policies import geo_table, require_file
-    from firewall.cli.shadowed import shadow_diagnostic, shadow_json, shadowed_rules
+    from firewall.cli.shadowed import not_told_words, shadow_diagnostic, shadow_json, shadowed_rules
     from rules_dsl import check_policy, to_json
 
     geo = geo_table(options.geo)
@@ -103,7 +103,8 @@ def _check(options: argparse.Namespace) -> Exit:
             from firewall.cli.compiling import enforcement_findings
 
             diagnostics += enforcement_findings(policy)
-        shadows = shadowed_rules(policy, found) if policy is not None else ()
+        told = shadowed_rules(policy, found) if policy is not None else None
+        shadows, not_told = (told.found, told.not_told) if told is not None else ((), ())
         diagnostics += [shadow_diagnostic(policy, shadow) for shadow in shadows if policy is not None]
         bad = sum(diagnostic.is_error for diagnostic in diagnostics)
         errors += bad
@@ -116,12 +117,15 @@ def _check(options: argparse.Namespace) -> Exit:
                     "rules": rules,
                     "diagnostics": [to_json(diagnostic) for diagnostic in diagnostics],
                     "shadowed": [shadow_json(shadow) for shadow in shadows],
+                    "not_known_whether_shadowed": [rule.name for rule in not_told],
                 }
             )
         else:
             show_diagnostics(diagnostics, as_json=False, stream=sys.stdout)
             if not diagnostics and policy is not None:
                 say(f"{path}: {count(len(policy.rules), 'rule')}, no findings")
+            if not_told:
+                say(f"note: {path}: {not_told_words(not_told)}")
     if wants_json(options):
         say_json("check", {"errors": errors, "warnings": warnings, "files": documents})
     elif errors or warnings:

@@ -118,7 +118,8 @@ def _choice(plan: Plan, packets: PacketClass, index: int) -> tuple[str, ...]:
     if has_payload(stage) and any(each.index == index for each in plan.evaluated):
         others = _evaluated_with(plan, stage.phase) - 1
         return (*stage.reasons, f"expected cost: its part of one program for this and {others} other {'rule' if others == 1 else 'rules'}")
-    return (*stage.reasons, f"expected cost: {cost_of(stage)}")
+    together = "" if isinstance(stage, RuleStage) else f" for all {len(stage.members)} together"
+    return (*stage.reasons, f"expected cost: {cost_of(stage)}{together}")
 
 
 def _phase(plan: Plan, index: int) -> int:

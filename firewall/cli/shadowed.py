@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
@@ -10,19 +10,34 @@ from rules_dsl.diagnostics import Diagnostic
 from rules_dsl.protocols import IP_PROTOCOLS
 
 if TYPE_CHECKING:
-    from firewall.plan.shadow import Shadow, Witness
-    from rules_dsl.policy import Policy
+    from firewall.plan.shadow import Shadow, Shadows, Witness
+    from rules_dsl.policy import Policy, Rule
 
 MOST_SHOWN = 3
 """Of the rules that shadow one, so many are shown with their lines."""
 
 
-def shadowed_rules(policy: Policy, found: Iterable[Diagnostic]) -> tuple[Shadow, ...]:
+def shadowed_rules(policy: Policy, found: Iterable[Diagnostic]) -> Shadows:
     """The shadowed rules of a policy, but for those behind the first of which `found` says (W0502) that nothing reaches it."""
-    from firewall.plan.shadow import shadows
+    from firewall.plan.shadow import Shadows, shadows
 
     end = min((diagnostic.span.start for diagnostic in found if diagnostic.code == "W0502"), default=None)
-    return tuple(shadow for shadow in shadows(policy) if end is None or policy.span(shadow.rule).start < end)
+    told = shadows(policy)
+    if end is None:
+        return told
+    return Shadows(
+        tuple(shadow for shadow in told.found if policy.span(shadow.rule).start < end),
+        tuple(rule for rule in told.not_told if policy.span(rule).start < end),
+    )
+
+
+def not_told_words(rules: Sequence[Rule]) -> str:
+    """Of rules of which it is not known whether they are shadowed."""
+    names = [f'"{rule.name}"' for rule in rules[:MOST_SHOWN]]
+    if len(rules) > MOST_SHOWN:
+        names.append(f"{len(rules) - MOST_SHOWN:,} more")
+    listed = " and ".join(name for name in (", ".join(names[:-1]), names[-1]) if name)
+    return f"whether a packet reaches {listed} was too much work to find out"
 
 
 def shadow_diagnostic(policy: Policy, shadow: Shadow) -> Diagnostic:

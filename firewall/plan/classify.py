@@ -1,4 +1,4 @@
-"""Fourth pass: a run of ending rules that ask for addresses, ports and protocols alone goes to one search tree in eBPF, where nftables'
+"""Sixth pass: a run of ending rules that ask for addresses, ports and protocols alone goes to one search tree in eBPF, where nftables'
 maps would cost more, or take longer to load.
 
 Such a rule is boxes, in all classes of packets the same: so the rules of the run are divided by IP version alone, and the program finds
@@ -52,21 +52,34 @@ class Run:
         return next((stage for stage in self.stages if stage.version == packets.version), None)
 
 
-_Member = tuple[Rule, Known, Candidates | None]
+Member = tuple[Rule, Known, Candidates | None]
+"""A rule; None: it can be in no run."""
 
 
-def runs(policy: Policy, known: Sequence[Known | None], memory: Memory) -> Iterator[int | Run]:
-    """The rules of which something is `known`, in order: by their indices, or in runs."""
+def members_of(policy: Policy, known: Sequence[Known | None], memory: Memory) -> list[Member | None]:
+    """Of each rule; None where nothing is known."""
     remembered = memory.members
-    indices: list[int] = []
-    pending: list[_Member] = []
-    phase = 0
-    for index, (rule, each) in enumerate(zip(policy.rules, known, strict=True)):
+    found: list[Member | None] = []
+    for rule, each in zip(policy.rules, known, strict=True):
         if each is None:
+            found.append(None)
             continue
         member = remembered.get(id(rule))
         if member is None or member[0] is not rule:
             member = remembered[id(rule)] = rule, each, _candidates(rule, each)
+        found.append(member)
+    return found
+
+
+def runs(policy: Policy, order: Sequence[int], members: Sequence[Member | None]) -> Iterator[int | Run]:
+    """The rules in that order, by their indices, or in runs."""
+    indices: list[int] = []
+    pending: list[Member] = []
+    phase = 0
+    for index in order:
+        member = members[index]
+        assert member is not None, "something is known of the rules that are asked"
+        rule = member[0]
         if pending and (member[2] is None or rule.phase != phase):
             yield from _run(policy, indices, pending)
             indices, pending = [], []
@@ -155,10 +168,11 @@ def _boxes(known: Known) -> dict[int, tuple[Box, ...]] | None:
     return found
 
 
-def _run(policy: Policy, indices: Sequence[int], members: Sequence[_Member]) -> Iterator[int | Run]:
+def _run(policy: Policy, indices: Sequence[int], members: Sequence[Member]) -> Iterator[int | Run]:
     every = [found for _, _, found in members if found is not None]
     by_version = {version: tuple(chain.from_iterable([found.of[version] for found in every])) for version in _CLASSES}
-    if len(members) < FEWEST or not _is_worth_it(policy, members, sum(map(len, by_version.values()))):
+    why = None if len(members) < FEWEST else _why(policy, members, sum(map(len, by_version.values())))
+    if why is None:
         yield from indices
         return
     numbered = tuple(zip(indices, [rule for rule, _, _ in members], strict=True))
@@ -168,7 +182,7 @@ def _run(policy: Policy, indices: Sequence[int], members: Sequence[_Member]) -> 
             rules = numbered
             if not all(found.of[version] for found in every):
                 rules = tuple(each for each, found in zip(numbered, every, strict=True) if found.of[version])
-            reason = f"eBPF: {len(rules)} rules in a search tree, {len(candidates)} boxes of IPv{version}"
+            reason = f"eBPF: {len(rules)} rules in a search tree, {len(candidates)} boxes of IPv{version}; {why}"
             stages.append(ClassifierStage(rules, version, candidates, (reason,)))
         taker = next((rule for (rule, _, _), found in zip(members, every, strict=True) if version in found.takes), None)
         if taker is not None:
@@ -176,15 +190,17 @@ def _run(policy: Policy, indices: Sequence[int], members: Sequence[_Member]) -> 
     yield Run(numbered, tuple(stages), takers)
 
 
-def _is_worth_it(policy: Policy, members: Sequence[_Member], boxes: int) -> bool:
+def _why(policy: Policy, members: Sequence[Member], boxes: int) -> str | None:
+    """Why a tree is worth while; None where it is not."""
     if policy.hook is Hook.OUTPUT and len({rule.action for rule, _, _ in members}) > 1:
-        return False  # which of the actions it is would have to be asked behind the program, and another packet may come between
+        return None  # which of the actions it is would have to be asked behind the program, and another packet may come between
     if boxes > MOST_NATIVE:
-        return True
-    return max(_native(members, packets) for packets in (PacketClass.IP4, PacketClass.IP6)) > CLASSIFIER
+        return "maps of so many elements take long to load"
+    native = max(_native(members, packets) for packets in (PacketClass.IP4, PacketClass.IP6))
+    return f"nftables would take {native:.0f} ns" if native > CLASSIFIER else None
 
 
-def _native(members: Sequence[_Member], packets: PacketClass) -> float:
+def _native(members: Sequence[Member], packets: PacketClass) -> float:
     """Nanoseconds of a packet that no rule concerns, in nftables."""
     stages = [
         RuleStage(place, rule, split.terms, split.reasons)

@@ -1,4 +1,5 @@
-"""The passes in their order: fold, normal form, split (`known` has what they make of a rule by itself), classify, merge, gather."""
+"""The passes in their order: dead, reorder; fold, normal form, split (`known` has what they make of a rule by itself); classify, adjoin,
+merge, gather."""
 
 from __future__ import annotations
 
@@ -10,11 +11,15 @@ from typing import assert_never
 
 from bpf.describe import describe
 from firewall.match import PacketClass
-from firewall.plan.classify import Run, runs
+from firewall.plan.adjoin import adjoined
+from firewall.plan.classify import Member, Run, members_of, runs
+from firewall.plan.dead import MOST_ASKED, dead, never_reached
 from firewall.plan.gather import gather
 from firewall.plan.known import Known, memory
 from firewall.plan.merge import is_boxes, merge
 from firewall.plan.model import ClassifierStage, ClassPlan, Environment, MapStage, Omission, Plan, RuleStage, Stage
+from firewall.plan.reorder import reordered
+from firewall.plan.shadow import headers_of
 from firewall.plan.split import UnenforceableError
 from firewall.plan.transport_tree import asks_transport
 from rules_dsl.diagnostics import Diagnostic, DiagnosticError
@@ -22,10 +27,15 @@ from rules_dsl.policy import Action, Mode, Policy, Rule
 
 
 class Pass(Enum):
-    """What can be left out, to measure what it brings: the meaning stays."""
+    """What can be left out, to measure what it brings: the meaning stays. The others are what makes rules of nftables and eBPF out of
+    expressions at all."""
 
+    DEAD = "dead"
+    REORDER = "reorder"
     CLASSIFY = "classify"
+    ADJOIN = "adjoin"
     MERGE = "merge"
+    GATHER = "gather"
 
 
 def plan(policy: Policy, environment: Environment, *, without: Collection[Pass] = ()) -> Plan:
@@ -34,7 +44,8 @@ def plan(policy: Policy, environment: Environment, *, without: Collection[Pass] 
     classes = tuple(planning.of_class(packets) for packets in PacketClass)
     if planning.diagnostics:
         raise DiagnosticError(tuple(sorted(planning.diagnostics, key=lambda diagnostic: diagnostic.span.start)))
-    return Plan(policy, environment, classes, tuple(planning.omissions), gather(policy, environment, classes))
+    evaluated = () if Pass.GATHER in without else gather(policy, environment, classes)
+    return Plan(policy, environment, classes, tuple(planning.omissions), evaluated)
 
 
 ODD_REASON = "payload: nftables does not find this packet's transport header, so eBPF asks for protocol and ports"
@@ -60,12 +71,30 @@ class _Planning:
         self._known = active
         if refused:
             self._known = [None if rule.name in refused else known for rule, known in zip(policy.rules, active, strict=True)]
-        given = (index for index, known in enumerate(self._known) if known is not None)
-        self._parts: list[int | Run] = [*(given if Pass.CLASSIFY in without else runs(policy, self._known, remembered))]
+        members = members_of(policy, self._known, remembered)
+        order = self._order(members)
+        self._parts: list[int | Run] = [*(order if Pass.CLASSIFY in without else runs(policy, order, members))]
         """The rules in order: by their indices, or in runs."""
         self._refused = refused
         self._boxes: dict[int, RuleStage] = {}
         """Rules of IPv6 that ask for addresses, protocol and ports alone, by index."""
+
+    def _order(self, members: Sequence[Member | None]) -> Sequence[int]:
+        """The rules that have a part in the plan."""
+        asked = [index for index, member in enumerate(members) if member is not None]
+        if Pass.DEAD in self._without and Pass.REORDER in self._without:
+            return asked
+        others = [index for index in asked if (member := members[index]) is not None and member[2] is None]
+        if len(asked) > MOST_ASKED and not others:
+            return asked  # one run, of which `dead` asks nothing
+        headers = [None if known is None else headers_of(known) for known in self._known]
+        if Pass.DEAD not in self._without:
+            never = dead(self._policy, headers, asked if len(asked) <= MOST_ASKED else others[:MOST_ASKED])
+            for index, takers in never.items():
+                reason = never_reached([self._policy.rules[taker] for taker in takers])
+                self.omissions += [Omission(packets, index, reason) for packets in PacketClass]
+            asked = [index for index in asked if index not in never]
+        return asked if Pass.REORDER in self._without else reordered(self._policy, asked, headers, frozenset(others))
 
     def of_class(self, packets: PacketClass) -> ClassPlan:
         stages: list[RuleStage | ClassifierStage] = []
@@ -105,8 +134,9 @@ class _Planning:
         if Pass.MERGE in self._without:
             yield from stages
         else:
-            for _, members in groupby(stages, key=lambda stage: stage.phase):
-                yield from merge(tuple(members))
+            for _, group in groupby(stages, key=lambda stage: stage.phase):
+                members = tuple(group)
+                yield from merge(members if Pass.ADJOIN in self._without else adjoined(members))
 
     def _asked_by_ebpf(self, stage: Stage, borrowed: Set[int]) -> Iterator[Stage]:
         """The stage of an odd class; `borrowed` rules were split as those of other IPv6 packets are."""

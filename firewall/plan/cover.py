@@ -36,6 +36,8 @@ class Cover:
         self._owners: NDArray[np.int64] = np.empty(most, np.int64)
         self._count = 0
         self._work = 0
+        self.gave_up = False
+        """The last question was too much work."""
 
     def take(self, box: Box, owner: int) -> None:
         self._lows[:, self._count], self._highs[:, self._count] = self._ranks_of(box)
@@ -61,7 +63,8 @@ class Cover:
 
     def owners_of(self, box: Box) -> frozenset[int] | None:
         """Owners whose boxes together hold all of this one; None where a part is left, or where that is too much work to find out."""
-        if self._work > MOST_WORK:
+        self.gave_up = self._work > MOST_WORK
+        if self.gave_up:
             return None
         low, high = self._ranks_of(box)
         near = self._near(low, high)
@@ -125,6 +128,7 @@ class Cover:
                 if top < high[key]:
                     left.append((_with(low, key, top + 1), high, near))
                 low, high = _with(low, key, bottom), _with(high, key, top)
+        self.gave_up = True
         return None
 
 

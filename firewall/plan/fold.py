@@ -1,4 +1,4 @@
-"""First pass: what is constant for a class of packets, on this node and at this hook, becomes `true` or `false`.
+"""Third pass: what is constant for a class of packets, on this node and at this hook, becomes `true` or `false`.
 
 Tests on fields that the class cannot have are false; a test of many values that nft asks one by one is taken apart."""
 

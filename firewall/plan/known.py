@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from bpf import refusal, too_large
 from firewall.match import PacketClass
-from firewall.plan.model import Box, Candidate, Environment, Node, Term
+from firewall.plan.model import Box, Candidate, Environment, Headers, Node, Term
 from firewall.plan.split import Scene, Split, UnenforceableError, split
 from rules_dsl import expression as ex
 from rules_dsl.expression import Expression, Test
@@ -49,6 +49,12 @@ class Known:
     _splits: dict[tuple[PacketClass, bool], tuple[Split, ...] | UnenforceableError] = field(default_factory=dict)
     boxes: dict[int, tuple[Box, ...]] | Literal[False] | None = False
     """What `classify` makes of it; False: it was not asked yet."""
+    headers: Headers | Literal[False] | None = False
+    """As above, or of what it asks of headers alone (`shadow`)."""
+
+    def other(self, predicate: Expression) -> Known:
+        """The same of another predicate, which is not remembered."""
+        return Known(predicate, (), (), True, self._memory)
 
     def splits(self, packets: PacketClass, *, once: bool = False) -> tuple[Split, ...]:
         """Raises UnenforceableError."""

@@ -1,4 +1,4 @@
-"""Fifth pass: a run of ending rules that differ only in constants (address, port, protocol) becomes verdict maps.
+"""Eighth pass: a run of ending rules that differ only in constants (address, port, protocol) becomes verdict maps.
 
 Every element goes to its rule's own end, so that counters and replays name the rule. Exact keys make a hash map; one key of ranges
 is cut into disjoint intervals in which the first rule wins; several keys of ranges make one map only as far as their elements are
@@ -24,7 +24,7 @@ MOST_BOXES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class Candidate:
     """A rule that could be elements of a map."""
 
     stage: RuleStage
@@ -37,9 +37,9 @@ class _Candidate:
 def merge(stages: Sequence[RuleStage | ClassifierStage]) -> tuple[Stage, ...]:
     """The stages in their order, runs of them merged."""
     merged: list[Stage] = []
-    run: list[_Candidate] = []
+    run: list[Candidate] = []
     for stage in stages:
-        candidate = _candidate(stage) if isinstance(stage, RuleStage) else None
+        candidate = candidate_of(stage)
         if run and (candidate is None or (candidate.keys, candidate.fixed) != (run[0].keys, run[0].fixed)):
             merged += _merged_run(run)
             run = []
@@ -64,8 +64,9 @@ def _is_in_ipv6_header(match: Match) -> bool:
     return match.protocol is None and match.notation is not Notation.EXISTS and not match.left.startswith("frag ")
 
 
-def _candidate(stage: RuleStage) -> _Candidate | None:
-    if not stage.rule.ends:
+def candidate_of(stage: RuleStage | ClassifierStage) -> Candidate | None:
+    """The stage as elements of a map; None where it cannot be."""
+    if not isinstance(stage, RuleStage) or not stage.rule.ends:
         return None
     shapes = [found for term in stage.terms if (found := shape(term)) is not None]
     if len(shapes) < len(stage.terms):
@@ -81,10 +82,10 @@ def _candidate(stage: RuleStage) -> _Candidate | None:
         if len(boxes) + count > MOST_BOXES:
             return None
         boxes += product(*(ranges[key] for key in Key if key in ranges))
-    return _Candidate(stage, keys, fixed, tuple(boxes))
+    return Candidate(stage, keys, fixed, tuple(boxes))
 
 
-def _merged_run(run: Sequence[_Candidate]) -> list[Stage]:
+def _merged_run(run: Sequence[Candidate]) -> list[Stage]:
     stages: list[Stage] = []
     start = 0
     while start < len(run):
@@ -104,11 +105,11 @@ def _merged_run(run: Sequence[_Candidate]) -> list[Stage]:
     return stages
 
 
-def _boxes(candidates: Sequence[_Candidate]) -> list[tuple[Box, int]]:
+def _boxes(candidates: Sequence[Candidate]) -> list[tuple[Box, int]]:
     return [(box, candidate.stage.index) for candidate in candidates for box in candidate.boxes]
 
 
-def _flat_part(run: Sequence[_Candidate]) -> tuple[int, list[tuple[Box, int]]]:
+def _flat_part(run: Sequence[Candidate]) -> tuple[int, list[tuple[Box, int]]]:
     """How many rules from the run's first have ranges in one key at most, and their disjoint boxes."""
     wide: set[int] = set()
     size = 0
@@ -122,7 +123,7 @@ def _flat_part(run: Sequence[_Candidate]) -> tuple[int, list[tuple[Box, int]]]:
     return size, flattened(boxes, wide.pop()) if wide else exact(boxes)
 
 
-def _disjoint_part(run: Sequence[_Candidate]) -> tuple[int, list[tuple[Box, int]]]:
+def _disjoint_part(run: Sequence[Candidate]) -> tuple[int, list[tuple[Box, int]]]:
     """How many rules from the run's first have boxes of which no two overlap, and the boxes."""
     place, shift = _index_of(run)
     taken = DisjointBoxes(place, shift)
@@ -133,7 +134,7 @@ def _disjoint_part(run: Sequence[_Candidate]) -> tuple[int, list[tuple[Box, int]
     return len(run), taken.taken
 
 
-def _index_of(run: Sequence[_Candidate]) -> tuple[int, int]:
+def _index_of(run: Sequence[Candidate]) -> tuple[int, int]:
     """By which key (its place) boxes are found again, and the size of its cells as a power of 2."""
     keys = [key for key in Key if key in run[0].keys]
     boxes = [box for candidate in run for box in candidate.boxes]
@@ -159,7 +160,7 @@ def _cell_shift(key: Key, highest: int) -> int:
             return 0
 
 
-def _map_stage(part: Sequence[_Candidate], boxes: Sequence[tuple[Box, int]]) -> MapStage:
+def _map_stage(part: Sequence[Candidate], boxes: Sequence[tuple[Box, int]]) -> MapStage:
     keys = [key for key in Key if key in part[0].keys]
     fixed = list(part[0].fixed)
     protocol: int | None = None

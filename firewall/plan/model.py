@@ -71,6 +71,16 @@ Box = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Headers:
+    """What is known of a rule by its addresses, ports and protocol."""
+
+    boxes: dict[int, tuple[Box, ...]]
+    """By IP version, with a range for each key in the order of `Key`."""
+    is_exact: bool
+    """Not a superset."""
+
+
+@dataclass(frozen=True, slots=True)
 class Element:
     box: Box
     index: int

@@ -1,4 +1,4 @@
-"""Second pass: an expression as alternatives (disjunctive normal form), each a conjunction of literals.
+"""Fourth pass: an expression as alternatives (disjunctive normal form), each a conjunction of literals.
 
 A part that no nft match can say anything about stays whole, as one literal for eBPF; negation ends up at the literals."""
 

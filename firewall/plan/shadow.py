@@ -6,7 +6,7 @@ much work to find out, is not said. Nothing here depends on the machine: rules t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,11 +14,11 @@ from firewall.match import Key
 from firewall.plan.classify import MOST_BOXES, boxes_by_version
 from firewall.plan.cover import Cover
 from firewall.plan.header_part import header_part
-from firewall.plan.known import Memory, memory
-from firewall.plan.model import Box, Environment
+from firewall.plan.known import Known, memory
+from firewall.plan.model import Box, Environment, Headers
 from firewall.plan.shapes import ABSENT_PORT, ABSENT_PROTOCOL, top, universal
 from rules_dsl import expression as ex
-from rules_dsl.expression import Expression, Ranges
+from rules_dsl.expression import Ranges
 from rules_dsl.policy import Mode, Policy, Protect, Rule
 
 MOST_PARTS: Final = 4096
@@ -61,42 +61,66 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True)
-class _Headers:
-    boxes: dict[int, tuple[Box, ...]]
-    """By IP version."""
-    is_exact: bool
-    """Not a superset."""
+class Shadows:
+    found: tuple[Shadow, ...]
+    not_told: tuple[Rule, ...]
+    """Rules of which it is not said, because the work would be too much."""
 
 
-def shadows(policy: Policy) -> tuple[Shadow, ...]:
+def shadows(policy: Policy) -> Shadows:
     """The rules that are never reached, in order. Disabled rules are not looked at."""
-    return tuple(_Search(policy).found())
+    environment = Environment()
+    remembered = memory(policy.hook, environment)
+    headers = [None if rule.mode is Mode.DISABLED else _on_any_machine(remembered.of(rule.predicate)) for rule in policy.rules]
+    search = Search(policy, headers)
+    found = tuple(search.shadow(index, by) for index, by in search.found())
+    return Shadows(found, tuple(policy.rules[index] for index in search.given_up))
 
 
-class _Search:
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        environment = Environment()
-        partial = Memory(policy.hook, environment)
-        remembered = memory(policy.hook, environment)
-        self._headers = [None if rule.mode is Mode.DISABLED else _headers(rule.predicate, remembered, partial) for rule in policy.rules]
+class Search:
+    """Goes through the rules once."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        headers: Sequence[Headers | None],
+        *,
+        is_asked: Callable[[int], bool] = lambda _: True,
+        most_takers: int | None = None,
+    ) -> None:
+        """`headers`: of each rule, None where nothing is known. Of those that are not asked nothing is said. `most_takers`: boxes
+        that may take packets; only the first rules do that have no more."""
+        self._policy, self._headers, self._is_asked = policy, headers, is_asked
+        self.given_up: list[int] = []
+        """Rules that were too much work."""
+        self._takers = frozenset(self._first_takers(most_takers))
         self._covers = {version: self._cover(version) for version in (4, 6)}
         self._blind = False
         """In this phase an `allow` may have let anything go on to the next."""
 
     def _cover(self, version: int) -> Cover:
-        known = [
-            (rule.ends and each.is_exact, each.boxes[version])
-            for rule, each in zip(self._policy.rules, self._headers, strict=True)
-            if each is not None
-        ]
         every = universal(version)
         possible = [(*every[:2], *ports) for ports in _POSSIBLE[version]]
         protected = [(every[0], seen, *every[2:]) for seen in _protected(self._policy.protect, version)]
+        known = [
+            (index in self._takers, each.boxes[version])
+            for index, each in enumerate(self._headers)
+            if each is not None and (index in self._takers or self._is_asked(index))
+        ]
         boxes = [box for _, each in known for box in each]
         return Cover([*boxes, *possible, *protected], sum(len(each) for takes, each in known if takes))
 
-    def found(self) -> Iterator[Shadow]:
+    def _first_takers(self, most: int | None) -> Iterator[int]:
+        count = 0
+        for index, (rule, each) in enumerate(zip(self._policy.rules, self._headers, strict=True)):
+            if each is not None and each.is_exact and rule.ends:
+                count += sum(map(len, each.boxes.values()))
+                if most is not None and count > most:
+                    return
+                yield index
+
+    def found(self) -> Iterator[tuple[int, frozenset[int]]]:
+        """Rules that are never reached, each with those that together take its packets."""
         rules = self._policy.rules
         taking: list[int] = []
         """Rules that take packets from all behind them."""
@@ -107,16 +131,16 @@ class _Search:
             if headers is None:
                 self._blind |= self._policy.goes_on(rule)
                 continue
-            by = self._takers(headers)
+            by = self._all_of(index, headers) if self._is_asked(index) else None
             if by is not None:
-                yield self._shadow(index, by, headers)
+                yield index, by
             elif rule.ends:
                 self._take(index, headers, taking)
 
-    def _take(self, index: int, headers: _Headers, taking: list[int]) -> None:
+    def _take(self, index: int, headers: Headers, taking: list[int]) -> None:
         rule = self._policy.rules[index]
         goes_on = self._policy.goes_on(rule)
-        if not headers.is_exact:
+        if index not in self._takers:
             self._blind |= goes_on
             return
         if not goes_on and not self._blind and not self._let_on(index, headers):
@@ -125,7 +149,7 @@ class _Search:
             for box in boxes:
                 self._covers[version].take(box, index)
 
-    def _let_on(self, index: int, headers: _Headers) -> bool:
+    def _let_on(self, index: int, headers: Headers) -> bool:
         """Whether an `allow` of its phase lets packets of the rule go on to the next phase."""
         rules = self._policy.rules
         if rules[index].phase == self._policy.last_phase:
@@ -138,17 +162,21 @@ class _Search:
             cover.keep(taking)
         self._blind = False
 
-    def _takers(self, headers: _Headers) -> frozenset[int] | None:
+    def _all_of(self, index: int, headers: Headers) -> frozenset[int] | None:
         found: set[int] = set()
         for version, part in _parts(headers, self._policy.protect):
             owners = self._covers[version].owners_of(part)
             if owners is None:
+                if self._covers[version].gave_up:
+                    self.given_up.append(index)
                 return None
             found |= owners
         return frozenset(found) or None
 
-    def _shadow(self, index: int, by: frozenset[int], headers: _Headers) -> Shadow:
-        rules = self._policy.rules
+    def shadow(self, index: int, by: frozenset[int]) -> Shadow:
+        """What is told of a rule that was just found."""
+        rules, headers = self._policy.rules, self._headers[index]
+        assert headers is not None, "it was found by them"
         version, part = next(_parts(headers, self._policy.protect))
         point = _likely(part, version)
         taker = self._covers[version].first_at(point)
@@ -156,14 +184,24 @@ class _Search:
         return Shadow(rules[index], tuple(rules[each] for each in sorted(by)), _witness(point, version), rules[taker], headers.is_exact)
 
 
-def _headers(predicate: Expression, remembered: Memory, partial: Memory) -> _Headers | None:
-    roots = [ex.root_of(ex.operand_of(test)) for test in ex.tests_of(predicate)]
-    if not any(isinstance(root, ex.FieldValue) and root.field.name in _OF_THE_MACHINE for root in roots):
-        boxes = boxes_by_version(remembered.of(predicate))
-        if boxes is not None:
-            return _Headers(boxes, True)
-    boxes = boxes_by_version(partial.of(header_part(predicate, MOST_BOXES)))
-    return None if boxes is None else _Headers(boxes, False)
+def headers_of(known: Known) -> Headers | None:
+    """Exact on the machine that `known` is of."""
+    if known.headers is False:
+        boxes = boxes_by_version(known)
+        known.headers = _of_part(known) if boxes is None else Headers(boxes, True)
+    return known.headers
+
+
+def _on_any_machine(known: Known) -> Headers | None:
+    """Exact where it is so on every other machine too."""
+    roots = (ex.root_of(ex.operand_of(test)) for test in ex.tests_of(known.predicate))
+    asks_machine = any(isinstance(root, ex.FieldValue) and root.field.name in _OF_THE_MACHINE for root in roots)
+    return _of_part(known) if asks_machine else headers_of(known)
+
+
+def _of_part(known: Known) -> Headers | None:
+    boxes = boxes_by_version(known.other(header_part(known.predicate, MOST_BOXES)))
+    return None if boxes is None else Headers(boxes, False)
 
 
 # -- packets -----------------------------------------------------------------------------------------------------------
@@ -193,7 +231,7 @@ def _protected(protect: Protect, version: int) -> Ranges:
     return protect.v4 if version == 4 else protect.v6
 
 
-def _parts(headers: _Headers, protect: Protect) -> Iterator[tuple[int, Box]]:
+def _parts(headers: Headers, protect: Protect) -> Iterator[tuple[int, Box]]:
     """What of the boxes can be in a packet that the policy protects, by IP version."""
     for version, boxes in headers.boxes.items():
         seen = _protected(protect, version)

@@ -1,4 +1,4 @@
-"""Third pass: each rule's alternatives, split into what nft matches and what eBPF judges, in a cheap-first order."""
+"""Fifth pass: each rule's alternatives, split into what nft matches and what eBPF judges, in a cheap-first order."""
 
 from __future__ import annotations
 

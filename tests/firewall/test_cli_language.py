@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from firewall.cli import main
+from rules_dsl.rulefile import load_policy
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 GOOD = 'tenant t\nallow "web" when tcp.dstport == 80\n'
 BAD = 'tenant t\nallow "web" when tcp.dstport == "http" and nosuch.field == 1\nblock "b" when ip.src == 192.0.2.1/24\n'
@@ -213,3 +217,12 @@ def test_explain_of_payload_rules_says_what_hostile_bytes_may_cost(tmp_path: Pat
     (program,) = json.loads(capsys.readouterr().out)["programs"]
     assert program["most_passes"] > 0
     assert program["worst_ns_per_payload_byte"] > 0
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.rules")), ids=lambda path: path.stem)
+def test_explain_says_of_every_rule_of_the_examples_what_and_why_and_the_cost(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(path)]) == 0
+    _, *rules = re.split(r"^ {0,2}\d+  ", capsys.readouterr().out, flags=re.MULTILINE)
+    assert len(rules) == len(load_policy(path).rules)
+    for rule in rules:
+        assert re.search(r"expected cost: .*\d|never (reached|true)|disabled", rule), rule

@@ -21,6 +21,9 @@ from rules_dsl.packet import Packet, Place
 from rules_dsl.policy import Action, Mode, Policy, Rule
 from rules_dsl.reference import matched
 
+OTHERS = (Pass.DEAD, Pass.REORDER, Pass.CLASSIFY, Pass.ADJOIN)
+"""Passes that would leave nothing to merge, or put other rules together."""
+
 
 def number(name: str, low: int, high: int | None = None) -> InRanges:
     return InRanges(FieldValue(FIELDS[name]), ((low, low if high is None else high),))
@@ -37,7 +40,7 @@ def policy(predicates: Sequence[Expression], action: Action = Action.BLOCK) -> P
 
 
 def planned(predicates: Sequence[Expression], action: Action = Action.BLOCK) -> Plan:
-    return plan(policy(predicates, action), Environment(), without=(Pass.CLASSIFY,))
+    return plan(policy(predicates, action), Environment(), without=OTHERS)
 
 
 def stages(predicates: Sequence[Expression], packets: PacketClass = PacketClass.IP4) -> tuple[Stage, ...]:
@@ -79,7 +82,7 @@ def test_two_rules_stay_lines() -> None:
 def test_a_rule_that_does_not_end_parts_a_run() -> None:
     rules = policy([number("tcp.dstport", port) for port in range(1, 8)]).rules
     mixed = tuple(Rule(r.name, Action.LOG if n == 3 else r.action, r.mode, r.predicate, "") for n, r in enumerate(rules))
-    found = plan(Policy("acme", mixed), Environment()).stages_of(PacketClass.IP4)
+    found = plan(Policy("acme", mixed), Environment(), without=OTHERS).stages_of(PacketClass.IP4)
     assert [type(stage) for stage in found] == [MapStage, RuleStage, MapStage]
 
 
@@ -249,7 +252,7 @@ def test_maps_in_the_kernel_decide_as_the_reference_does() -> None:
                 shape, size = rng.randrange(7), rng.choice((1, 4, 20))
                 predicates += [rule_of_shape(rng, shape) for _ in range(size)]
             rules = policy(predicates, rng.choice((Action.BLOCK, Action.ALLOW)))
-            found = plan(rules, Environment(), without=(Pass.CLASSIFY,))
+            found = plan(rules, Environment(), without=OTHERS)
             assert any(isinstance(stage, MapStage) for each in found.classes for stage in each.stages)
             lab.install(render(found, 1, observe=GROUP))
             for _ in range(300):
@@ -270,7 +273,7 @@ def test_many_ports_behind_odd_headers_take_few_programs(both: bool) -> None:
         other = number(f"{test.operand.field.name[:3]}.srcport", rng.choice(PORTS))  # type: ignore[union-attr]
         predicates.append(And((test, other)) if both else test)
     rules = policy(predicates)
-    generation = render(plan(rules, Environment(), without=(Pass.CLASSIFY,)), 1, observe=GROUP)
+    generation = render(plan(rules, Environment(), without=OTHERS), 1, observe=GROUP)
     assert len(generation.programs) < len(predicates) * (2 if both else 1)
     with KernelLab() as lab:
         lab.install(generation)

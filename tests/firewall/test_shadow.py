@@ -38,7 +38,7 @@ def told(text: str) -> dict[str, list[str]]:
 
 
 def by_name(policy: Policy) -> dict[str, list[str]]:
-    return {shadow.rule.name: [rule.name for rule in shadow.by] for shadow in shadows(policy)}
+    return {shadow.rule.name: [rule.name for rule in shadow.by] for shadow in shadows(policy).found}
 
 
 def phased(*texts: str) -> Policy:
@@ -168,9 +168,8 @@ def test_an_allow_takes_packets_from_its_own_phase_alone(texts: tuple[str, ...],
 
 
 def test_a_witness_is_a_packet_as_one_meets_it() -> None:
-    (shadow,) = shadows(
-        parse_policy('tenant t\nblock "a" when ip.dst == 10.0.0.0/8\nallow "b" when tcp.dstport == 22 and ip.dst == 10.1.0.0/16\n')
-    )
+    text = 'tenant t\nblock "a" when ip.dst == 10.0.0.0/8\nallow "b" when tcp.dstport == 22 and ip.dst == 10.1.0.0/16\n'
+    (shadow,) = shadows(parse_policy(text)).found
     assert shadow == Shadow(shadow.rule, shadow.by, Witness(4, 0xC0000201, 0x0A010001, 6, 49152, 22), shadow.by[0], True)
 
 
@@ -208,7 +207,7 @@ def test_no_packet_reaches_a_rule_that_is_told() -> None:
     counts = {"whole": 0, "header": 0, "several": 0, "phases": 0}
     for _ in range(60):
         policy = random_rules(rng, rng.choice((20, 60)))
-        found = shadows(policy)
+        found = shadows(policy).found
         dead = {shadow.rule for shadow in found}
         for shadow in found:
             packet = packet_of(shadow.witness)
@@ -242,7 +241,7 @@ def test_every_rule_that_is_dead_by_one_address_and_port_is_told() -> None:
             for data in (udp(5, 0), udp(5, 1), udp(5, 2), udp(5, 3), udp(5, 1)[:3], b"")
         ]
         reached = {rule.name for packet in cases for rule in matched(policy, packet)}
-        assert {shadow.rule.name for shadow in shadows(policy)} == {rule.name for rule in policy.rules} - reached
+        assert {shadow.rule.name for shadow in shadows(policy).found} == {rule.name for rule in policy.rules} - reached
         least += len(policy.rules) - len(reached)
     assert least > 100
 
@@ -264,7 +263,7 @@ def test_the_header_part_holds_for_no_fewer_packets() -> None:
 
 def test_a_witness_is_among_the_protected() -> None:
     policy = parse_policy('tenant t\nprotect 203.0.113.64/26\nallow "a" when ip.dst == 203.0.113.0/24\nblock "b" when udp\n')
-    (shadow,) = shadows(policy)
+    (shadow,) = shadows(policy).found
     assert protects(policy.protect, packet_of(shadow.witness))
 
 
@@ -305,8 +304,22 @@ def test_many_rules_together_shadow_one() -> None:
             for index, each in enumerate([*one_each, number("tcp.dstport", 0, 1999), number("tcp.dstport", 0, 2000)])
         ),
     )
-    (shadow,) = shadows(policy)
+    (shadow,) = shadows(policy).found
     assert (shadow.rule.name, len(shadow.by)) == ("2000", 2000)
+
+
+def test_what_is_too_much_work_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.rules"
+    path.write_text(SHADOWED + "".join(f'block "n{port}" when tcp.dstport == {port}\n' for port in range(5)))
+    monkeypatch.setattr("firewall.plan.cover.MOST_WORK", -1)
+    assert main(["check", "--strict", str(path)]) == 0
+    assert capsys.readouterr().out == (
+        f"{path}: 8 rules, no findings\n"
+        f'note: {path}: whether a packet reaches "low", "high", "web" and 5 more was too much work to find out\n'
+    )
+    main(["check", "--format", "json", str(path)])
+    (entry,) = json.loads(capsys.readouterr().out)["files"]
+    assert entry["not_known_whether_shadowed"] == ["low", "high", "web", *(f"n{port}" for port in range(5))]
 
 
 # -- the command
