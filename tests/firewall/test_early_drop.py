@@ -8,6 +8,8 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from early_lab import INTERFACE, MAC, EarlyLab, frame
@@ -25,7 +27,8 @@ from firewall.kernel import Kernel
 from firewall.plan import Environment, plan
 from firewall.plan.early_drop import fronts
 from firewall.render import render
-from rules_dsl import parse_policy
+from firewall.replay import replay
+from rules_dsl import load_policy, parse_policy
 from rules_dsl.packet import Packet, Place
 from rules_dsl.policy import Outcome, Policy
 from rules_dsl.reference import judge
@@ -210,6 +213,16 @@ def test_the_default_is_dropped_early_where_all_rules_are_known() -> None:
         lab.install(policy)
         assert [lab.passes(frame(ipv4(udp(1, port)))) for port in (53, 54)] == [True, False]
         assert lab.counters() == {"dns": (1, 28)}
+
+
+def test_the_example_judges_its_capture_as_the_reference_does() -> None:
+    path = Path(__file__).parents[2] / "examples/early-drop.rules"
+    policy = replace(load_policy(path), early_drop=(INTERFACE,))
+    with EarlyLab() as lab:
+        lab.install(policy)
+        for entry in replay(policy, path.with_suffix(".pcap"), "reference"):
+            assert lab.passes(frame(entry.frame.data[14:])) == (entry.record.outcome == Outcome.PASSED.value), entry.record
+        assert lab.dropped_early("shop") == 4  # the default is not counted
 
 
 def test_rules_behind_one_that_may_concern_every_packet_are_not_judged_early() -> None:
