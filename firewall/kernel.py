@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right, insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from types import TracebackType
@@ -244,7 +244,8 @@ class Kernel:
             [generation for generation, _ in flips.values()], lambda some: self._flip([flips[each.tenant] for each in some])
         )
         if self._early.are_used or any(generation.early is not None for generation, _ in flips.values()):
-            self._early.settle(self.stands())
+            with suppress(BpfError):  # the rules are enforced; a sweep is due, and tells
+                self._early.settle(self.stands())
         return refused
 
     def _flip(self, flips: Sequence[tuple[Generation, str]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -17,12 +17,14 @@ from firewall.early_drop.pinned import COUNTS, program_name
 from firewall.generation import EarlyDrop
 from firewall.match import Key
 from firewall.plan import Plan
-from firewall.plan.early_drop import Front, fronts
+from firewall.plan.early_drop import Judged, fronts
 from firewall.plan.shapes import asks_header, top
 
 _PASSES, _DROPS = 0, 1
 _KEPT: Final = 64
 """Programs."""
+_KEPT_TREES: Final = 8
+"""With their programs, for changes of what is not judged early."""
 _LEAST_STEP: Final = 64
 """Units of a tree's map."""
 
@@ -44,6 +46,20 @@ class _Layout:
         return five_tuple(self.family, with_header=self.with_header)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a program is made of."""
+
+    version: int
+    judged: tuple[Judged, ...]
+    counted: tuple[int, ...]
+    """The rules that are counted, by their slots."""
+
+    def __hash__(self) -> int:
+        """Of little, since there may be very many boxes; those of rules that stay are the same objects, and quick to compare."""
+        return hash((self.version, len(self.judged), len(self.counted)))
+
+
 def early_drop(plan: Plan) -> EarlyDrop | None:
     """What a generation of the plan has; None where the policy names no interface, or nothing can be dropped early."""
     policy = plan.policy
@@ -51,22 +67,23 @@ def early_drop(plan: Plan) -> EarlyDrop | None:
         return None
     found = [front for front in fronts(policy, plan.environment) if front.judged]
     members = dict(sorted(member for front in found for member in front.members))
-    slots = {index: slot for slot, index in enumerate(members)}
-    images = {front.version: _image(front, slots) for front in found}
+    images = {front.version: _image(_Asked(front.version, front.judged, tuple(members))) for front in found}
     return EarlyDrop(policy.early_drop, images, tuple(rule.name for rule in members.values())) if images else None
 
 
-def _image(front: Front, slots: Mapping[int, int]) -> ProgramImage:
-    layout = _Layout(Family(front.version), asks_header(judged.box for judged in front.judged), 0, len(slots))
-    tree = build(layout.family, layout.keys, [*_entries(front, layout, slots)])
+@lru_cache(_KEPT_TREES)
+def _image(asked: _Asked) -> ProgramImage:
+    layout = _Layout(Family(asked.version), asks_header(judged.box for judged in asked.judged), 0, len(asked.counted))
+    tree = build(layout.family, layout.keys, [*_entries(asked, layout)])
     image = _program(replace(layout, units=_rounded(len(tree.image))))
-    name = _tree(front.version)
+    name = _tree(asked.version)
     return replace(image, maps=tuple(replace(spec, initial=tree.value()) if spec.name == name else spec for spec in image.maps))
 
 
-def _entries(front: Front, layout: _Layout, slots: Mapping[int, int]) -> Iterator[Entry]:
+def _entries(asked: _Asked, layout: _Layout) -> Iterator[Entry]:
+    slots = {index: slot for slot, index in enumerate(asked.counted)}
     every = layout.keys[-1].any
-    for number, judged in enumerate(front.judged):
+    for number, judged in enumerate(asked.judged):
         *others, protocol = judged.box
         slot = NOT_COUNTED if judged.index is None else slots[judged.index]
         box = (*others, _protocol(protocol, every, layout))
