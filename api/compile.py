@@ -42,7 +42,7 @@ def policy_text(documents: Documents) -> PolicyText:
     )
     named = {name for rule in rules for condition in rule.conditions for name in lists.names_in(condition.expression)}
     tenant = documents.tenant
-    return PolicyText(kernel_name(tenant.id), rules, _addresses(documents, named), tenant.protect, tenant.hook)
+    return PolicyText(kernel_name(tenant.id), rules, _addresses(documents, named), tenant.protect, tenant.hook, tenant.early_drop)
 
 
 def _addresses(documents: Documents, named: set[str]) -> dict[str, tuple[str, ...]]:

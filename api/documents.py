@@ -56,6 +56,8 @@ class Tenant:
     created: str
     hook: Hook = Hook.PREROUTING
     quotas: Quotas = Quotas()
+    early_drop: tuple[str, ...] = ()
+    """Interfaces of the nodes at which frames are judged as they are received."""
 
 
 @dataclass(frozen=True, slots=True)

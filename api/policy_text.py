@@ -53,6 +53,8 @@ class PolicyText:
     """The addresses, CIDRs and ranges of each list that a condition may name."""
     protect: ProtectText = ProtectText()
     hook: Hook = Hook.PREROUTING
+    early_drop: tuple[str, ...] = ()
+    """Interfaces at which frames are judged as they are received."""
 
 
 NO_LIMIT: Final = Limits()
@@ -128,7 +130,7 @@ def policy_of(text: PolicyText, *, limits: Limits = NO_LIMIT, geo: Geo | None = 
         raise RuleError(found)
     checked.rules = rules
     ordered = tuple([rule for _, rule in rules.values()])
-    return Policy(text.tenant, ordered, protect=_protect(text.protect), hook=text.hook, source=text.tenant)
+    return Policy(text.tenant, ordered, protect=_protect(text.protect), hook=text.hook, early_drop=text.early_drop, source=text.tenant)
 
 
 def _protect(text: ProtectText) -> Protect:

@@ -55,7 +55,14 @@ def tenant(store: Store, name: str) -> Tenant:
 
 
 def create(
-    store: Store, name: str, protect: ProtectText, author: str, *, hook: Hook = Hook.PREROUTING, quotas: Quotas | None = None
+    store: Store,
+    name: str,
+    protect: ProtectText,
+    author: str,
+    *,
+    hook: Hook = Hook.PREROUTING,
+    quotas: Quotas | None = None,
+    early_drop: tuple[str, ...] = (),
 ) -> Tenant:
     """Raises TenantError, ConflictError where somebody else changed tenants meanwhile, StoreError."""
     if not TENANT_ID.fullmatch(name):
@@ -64,7 +71,8 @@ def create(
     if store.get(tenant_key(name)) is not None:
         raise TenantError(f"there is a tenant `{name}` already")
     _purge(store, name)  # of one that was deleted before
-    made = Tenant(name, protect, now(), hook, quotas or Quotas())
+    made = Tenant(name, protect, now(), hook, quotas or Quotas(), early_drop)
+    _refuse_early_drop(made)
     _refuse_overlap(store, made)
     changes = [Put(tenant_key(name), to_json(made), expected=0), Put(head_key(name), to_json(first_head()))]
     store.commit([*changes, *_noted(registry, author, "tenants.create", name)])
@@ -72,13 +80,23 @@ def create(
 
 
 def change(
-    store: Store, name: str, author: str, *, protect: ProtectText | None = None, hook: Hook | None = None, quotas: Quotas | None = None
+    store: Store,
+    name: str,
+    author: str,
+    *,
+    protect: ProtectText | None = None,
+    hook: Hook | None = None,
+    quotas: Quotas | None = None,
+    early_drop: tuple[str, ...] | None = None,
 ) -> Tenant:
     """What is not said stays. Raises as `create` does."""
     registry = _registry(store)
     head = store.get(head_key(name))
     before = tenant(store, name)
     after = replace(before, protect=protect or before.protect, hook=hook or before.hook, quotas=quotas or before.quotas)
+    if early_drop is not None:
+        after = replace(after, early_drop=early_drop)
+    _refuse_early_drop(after)
     _refuse_overlap(store, after)
     following = first_head() if head is None else Head(from_json(Head, head.value).generation + 1)
     changes = [
@@ -107,6 +125,20 @@ def _noted(registry: int, author: str, action: str, name: str) -> tuple[Change, 
     return Put(_REGISTRY, b"{}", expected=registry), put_record(record)
 
 
+def _refuse_early_drop(wanted: Tenant) -> None:
+    for name in wanted.early_drop:
+        _refuse_name(name)
+    if wanted.early_drop and wanted.hook is not Hook.PREROUTING:
+        raise TenantError(f"an early drop goes with rules at prerouting, and those of {wanted.id} stand at {wanted.hook.value}")
+    if wanted.early_drop and not wanted.protect.prefixes:
+        raise TenantError(f"an early drop goes with prefixes that are protected, and {wanted.id} protects none")
+
+
+def _refuse_name(interface: str) -> None:
+    if not 0 < len(interface.encode()) <= LONGEST_INTERFACE_NAME:
+        raise TenantError(f"`{interface}` is no name of an interface: it has 1 to {LONGEST_INTERFACE_NAME} bytes")
+
+
 def _refuse_overlap(store: Store, wanted: Tenant) -> None:
     asked = _claims(wanted)
     for other in tenants(store):
@@ -120,9 +152,8 @@ def _refuse_overlap(store: Store, wanted: Tenant) -> None:
 
 
 def _claims(of: Tenant) -> frozenset[Claim]:
-    long = next((name for name in of.protect.interfaces if not 0 < len(name.encode()) <= LONGEST_INTERFACE_NAME), None)
-    if long is not None:
-        raise TenantError(f"`{long}` is no name of an interface: it has 1 to {LONGEST_INTERFACE_NAME} bytes")
+    for name in of.protect.interfaces:
+        _refuse_name(name)
     wrong = next((mark for mark in of.protect.marks if not 0 <= mark < 1 << 32), None)
     if wrong is not None:
         raise TenantError(f"{wrong} is no mark: it has 32 bits")

@@ -31,6 +31,8 @@ class MapKind(IntEnum):
     PROGRAM_ARRAY = 3
     PERCPU_HASH = 5
     PERCPU_ARRAY = 6
+    LPM_TRIE = 11
+    """Keys are a prefix length of 4 bytes, and the address in network order."""
     RING_BUFFER = 27
 
 
@@ -111,6 +113,8 @@ class ProgramImage:
     """Of them, those that report what they meet and go on."""
     source: str = ""
     """What the lines are lines of, shown by bpftool and the verifier: a file's name."""
+    multi_buffer: bool = False
+    """XDP: it takes frames in several pieces (BPF_F_XDP_HAS_FRAGS, Linux 5.18), of which it reaches the first directly."""
 
     @property
     def code(self) -> bytes:

@@ -118,6 +118,8 @@ class Helper(IntEnum):
     GET_PRANDOM_U32 = 7
     GET_SMP_PROCESSOR_ID = 8
     TAIL_CALL = 12
+    REDIRECT = 23
+    """(interface, flags): what to return, for the frame to leave by that interface."""
     SKB_LOAD_BYTES = 26
     """(context, offset, to, length): 0, or negative where the packet is shorter."""
     SKB_LOAD_BYTES_RELATIVE = 68
@@ -127,6 +129,10 @@ class Helper(IntEnum):
     RINGBUF_SUBMIT = 132
     LOOP = 181
     """(count, callback, callback's context, flags): the number of iterations done."""
+    XDP_GET_BUFF_LEN = 188
+    """(context): bytes of the frame, with all of its fragments."""
+    XDP_LOAD_BYTES = 189
+    """(context, offset, to, length): as SKB_LOAD_BYTES, from the frame's link header on."""
 
 
 PSEUDO_MAP_FD: Final = 1

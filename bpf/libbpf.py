@@ -25,6 +25,12 @@ SYSTEM_LIBRARY: Final = "libbpf.so.1"
 WHEEL: Final = "pylibbpf"
 """A distribution on PyPI whose shared object carries libbpf."""
 
+_BPF_XDP: Final = 37
+"""`enum bpf_attach_type`."""
+XDP_GENERIC: Final = 1 << 1
+XDP_NATIVE: Final = 1 << 2
+"""`xdp_link_create` flags: in the network stack, before anything else is done with the frame; or in the driver."""
+
 TEST_XDP_LIVE_FRAMES: Final = 1 << 1
 """`test_run` flag: XDP_PASS hands the frames to the network stack (BPF_F_TEST_XDP_LIVE_FRAMES)."""
 
@@ -117,6 +123,31 @@ class _TestRunOptions(_Options):
     )
 
 
+class _LinkCreateOptions(_Options):
+    """`struct bpf_link_create_opts`; the members behind `flags` are zero for XDP."""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("flags", ctypes.c_uint32),
+        ("iter_info", ctypes.c_void_p),
+        ("iter_info_len", ctypes.c_uint32),
+        ("target_btf_id", ctypes.c_uint32),
+    )
+
+
+class _LinkInfo(ctypes.Structure):
+    """`struct bpf_link_info` of an XDP link, with room for what newer kernels tell."""
+
+    _fields_ = (
+        ("type", ctypes.c_uint32),
+        ("id", ctypes.c_uint32),
+        ("prog_id", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("ifindex", ctypes.c_uint32),
+        ("more", ctypes.c_uint32 * 11),
+    )
+
+
 class _ProgInfo(ctypes.Structure):
     """The beginning of `struct bpf_prog_info`."""
 
@@ -180,6 +211,16 @@ class ProgramInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkInfo:
+    """What holds an XDP program at an interface."""
+
+    program: int
+    """The program's id."""
+    interface: int
+    """The interface's index; 0 where it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class TestRun:
     """What a test run gave: the program's last return value, and the average of one run in nanoseconds."""
 
@@ -223,6 +264,7 @@ class Libbpf:
         btf: int = 0,
         func_info: tuple[bytes, int] = (b"", 8),
         line_info: tuple[bytes, int] = (b"", 16),
+        flags: int = 0,
         log_level: int = 0,
         log_size: int = 0,
     ) -> tuple[int, int, str]:
@@ -234,6 +276,7 @@ class Libbpf:
         descriptors = (ctypes.c_int * len(maps))(*maps)
         options = _ProgLoadOptions(
             prog_btf_fd=btf,
+            prog_flags=flags,
             fd_array=ctypes.cast(descriptors, ctypes.POINTER(ctypes.c_int)),
             log_level=log_level,
             log_size=log_size,
@@ -310,6 +353,25 @@ class Libbpf:
             options.ctx_in, options.ctx_size_in = context, len(context)
         self._call("run a program", "bpf_prog_test_run_opts", descriptor, ctypes.byref(options))
         return TestRun(options.retval, options.duration)
+
+    # -- XDP -----------------------------------------------------------------------------------------------------------
+
+    def xdp_link_create(self, program: int, interface: int, flags: int) -> int:
+        """Descriptor of a link that holds the program at the interface of that index, in the calling thread's network namespace (Linux
+        5.9). `flags`: XDP_FLAGS_SKB_MODE or XDP_FLAGS_DRV_MODE. Raises BpfError: EBUSY where another program is there, EOPNOTSUPP
+        where the driver has no such mode."""
+        options = _LinkCreateOptions(flags=flags)
+        return self._call("attach an XDP program", "bpf_link_create", program, interface, _BPF_XDP, ctypes.byref(options))
+
+    def link_update(self, link: int, program: int) -> None:
+        """From now on the link holds this program, in one step. Raises BpfError, ENOLINK where the interface is gone."""
+        self._call("replace an XDP program", "bpf_link_update", link, program, None)
+
+    def link_info(self, link: int) -> LinkInfo:
+        info = _LinkInfo()
+        size = ctypes.c_uint32(ctypes.sizeof(info))
+        self._call("ask about a link", "bpf_obj_get_info_by_fd", link, ctypes.byref(info), ctypes.byref(size))
+        return LinkInfo(info.prog_id, info.ifindex)
 
     # -- pins ----------------------------------------------------------------------------------------------------------
 

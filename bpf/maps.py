@@ -15,6 +15,8 @@ _READ_ONLY_FOR_PROGRAMS: Final = 1 << 7
 """BPF_F_RDONLY_PROG."""
 _MAPPED: Final = 1 << 10
 """BPF_F_MMAPABLE, Linux 5.5."""
+_GROWING: Final = 1
+"""BPF_F_NO_PREALLOC."""
 
 
 class Map:
@@ -100,6 +102,8 @@ def create_map(spec: MapSpec) -> Map:
     """Make the map and put its initial values in. Raises BpfError."""
     library = libbpf()
     flags = (_READ_ONLY_FOR_PROGRAMS if spec.read_only else 0) | (_MAPPED if spec.mapped else 0)
+    if spec.kind is MapKind.LPM_TRIE:
+        flags |= _GROWING
     fd = library.map_create(spec.kind, kernel_name(spec.name), spec.key_size, spec.value_size, spec.entries, flags=flags)
     created = Map(fd, spec, library)
     try:

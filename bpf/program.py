@@ -23,6 +23,9 @@ _LOG_SIZE: Final = (1 << 24) - 1
 _VERIFIER_ERRNOS: Final = (errno.EINVAL, errno.EACCES, errno.E2BIG, errno.EFAULT, errno.EPERM, errno.ENOSPC, 524)
 """What a refusal by the verifier comes as; 524 is the kernel's own ENOTSUPP."""
 
+_MULTI_BUFFER: Final = 1 << 5
+"""BPF_F_XDP_HAS_FRAGS."""
+
 _IPV4, _IPV6, _EXPERIMENTAL = b"\x08\x00", b"\x86\xdd", b"\x88\xb5"
 """Ethernet types (IEEE 802); the last is local experimental 1."""
 
@@ -193,6 +196,7 @@ def _load(library: Libbpf, image: ProgramImage, maps: list[int]) -> int:
                 btf=btf,
                 func_info=(debug.func_info, FUNC_INFO_SIZE),
                 line_info=(debug.line_info, LINE_INFO_SIZE),
+                flags=_MULTI_BUFFER if image.multi_buffer else 0,
                 log_level=1 if log_size else 0,
                 log_size=log_size,
             )

@@ -18,7 +18,7 @@ from typing import Final, Self
 
 from bpf.assembler import Assembler
 from bpf.image import MapSpec, ProgramImage, ProgramKind
-from bpf.isa import R0, R1, R2, R3, R4, R5, R6, Alu, Condition
+from bpf.isa import R0, R1, R2, R3, R4, R5, R6, Alu, Condition, Helper
 from bpf.libbpf import TEST_XDP_LIVE_FRAMES, libbpf, refused
 from bpf.program import Program, load
 
@@ -81,14 +81,18 @@ def one_packet(interface: str, packet: bytes) -> Traffic:
     return Traffic(interface, _pass_image(), packet)
 
 
-def trace(interface: str, packets: Sequence[bytes], rest: bytes = b"", *, held: int = HEADER) -> Traffic:
+def trace(interface: str, packets: Sequence[bytes], rest: bytes = b"", *, held: int = HEADER, peer: str | None = None) -> Traffic:
     """The `packets` in turn, over and over, IPv4 and IPv6 mixed as they are. Of each the first `held` bytes count, a multiple of 8, from
     its IP header on (a shorter one is padded behind its end, as Ethernet does); `rest` follows in every frame. Checksums must be right.
-    Each frame's bytes are copied by the generator, which takes part in the time."""
+    Each frame's bytes are copied by the generator, which takes part in the time.
+
+    With a `peer`, the other end of a veth pair, frames leave by that and come to `interface` as over a wire, where its driver runs XDP; it
+    must poll for them (`ethtool -K INTERFACE gro on`, or an XDP program)."""
     assert packets, "a trace has at least one packet"
     assert held % 8 == 0
     headers = b"".join(packet[:held].ljust(held, b"\0") for packet in packets)
-    return Traffic(interface, _trace_image(headers, held), headers[:held] + rest)
+    leaves_by = None if peer is None else socket.if_nametoindex(peer)
+    return Traffic(interface, _trace_image(headers, held, leaves_by), headers[:held] + rest)
 
 
 def hardware_address(interface: str) -> bytes:
@@ -109,7 +113,7 @@ def _pass_image() -> ProgramImage:
     return asm.assemble()
 
 
-def _trace_image(headers: bytes, held: int) -> ProgramImage:
+def _trace_image(headers: bytes, held: int, leaves_by: int | None = None) -> ProgramImage:
     """Puts the next header into the frame, and the Ethernet type that goes with its version."""
     count = len(headers) // held
     asm = Assembler("traffic_trace", ProgramKind.XDP)
@@ -146,7 +150,12 @@ def _trace_image(headers: bytes, held: int) -> ProgramImage:
     for offset in range(0, held, 8):
         asm.load(8, R4, R6, offset)
         asm.store(8, R2, ETHERNET + offset, R4)
-    asm.mov(R0, _XDP_PASS)
+    if leaves_by is None:
+        asm.mov(R0, _XDP_PASS)
+    else:
+        asm.mov(R1, leaves_by)
+        asm.mov(R2, 0)
+        asm.call(Helper.REDIRECT)
     asm.label("out")
     asm.exit()
     return asm.assemble()

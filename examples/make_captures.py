@@ -528,6 +528,25 @@ def tls_egress() -> Iterable[bytes]:
     yield icmp(desk6, server6, 128)
 
 
+def early_drop() -> Iterable[bytes]:
+    shop, shop6 = "203.0.113.80", "2001:db8:80::80"
+    client, client6 = "192.0.2.10", "2001:db8:10::10"
+    yield tcp("198.51.100.7", 50001, shop, 443, SYN, mss=1460)
+    yield icmp("2001:db8:bad::7", shop6, 128)
+    yield tcp("198.51.100.8", 50002, shop, 443, SYN, mss=1460)
+    yield udp("2001:db8:bad::8", 50003, shop6, 443, quic_initial())
+    yield udp(client, 123, shop, 40000, b"\xd7\x00\x03\x2a" + bytes(436))
+    yield udp(client6, 11211, shop6, 40001, bytes(1000))
+    yield tcp(client, 50004, shop, 80, SYN, mss=1460)
+    yield tcp(client6, 50005, shop6, 443, SYN, mss=1440)
+    yield udp(client, 50006, shop, 443, quic_initial())
+    yield udp(client, 50007, shop, 443, b"no QUIC")  # 10
+    yield icmp(client, shop, 3, 4, struct.pack("!HH", 0, 1400) + udp(shop, 443, client, 50006, bytes(8)))
+    yield icmp(client6, shop6, 2, 0, struct.pack("!I", 1280) + udp(shop6, 443, client6, 50006, bytes(8)))
+    yield tcp(client, 50008, shop, 22, SYN, mss=1460)
+    yield icmp(client, shop, 8)
+
+
 CAPTURES: dict[str, Callable[[], Iterable[bytes]]] = {
     "web-server": web_server,
     "sip-provider": sip_provider,
@@ -537,6 +556,7 @@ CAPTURES: dict[str, Callable[[], Iterable[bytes]]] = {
     "cloudflare": cloudflare,
     "amplification": amplification,
     "tls-egress": tls_egress,
+    "early-drop": early_drop,
 }
 """The rule file's name without its ending, and its packets in order."""
 

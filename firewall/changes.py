@@ -94,6 +94,8 @@ def _settings(before: Policy, after: Policy) -> list[str]:
         found.append(f"default {before.default.value} -> {after.default.value}")
     if before.hook is not after.hook:
         found.append(f"hook {before.hook.value} -> {after.hook.value}")
+    if before.early_drop != after.early_drop:
+        found.append(f"early_drop {' '.join(before.early_drop) or 'nowhere'} -> {' '.join(after.early_drop) or 'nowhere'}")
     if before.protect != after.protect:
         found.append(f"protect {_protect(before.protect)} -> {_protect(after.protect)}")
     return found

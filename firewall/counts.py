@@ -19,6 +19,7 @@ from typing import Final
 from bpf.image import MapSpec
 from bpf.libbpf import BpfError
 from bpf.maps import Map, create_map, open_map
+from firewall.early_drop import pinned
 from firewall.pins import Pins
 
 COUNTS: Final = "counts"
@@ -56,6 +57,7 @@ def totals(pins: Pins, tenant: str) -> dict[str, Count]:
             if revision not in carried.generations:
                 number, counted = _counted(pins.folder(tenant, revision))
                 _add(found, [(name, count) for name, count in counted if (number, name) not in seen])
+                _add(found, pinned.counted(pins.folder(tenant, revision)))
                 seen |= {(number, name) for name, _ in counted}
         after = _read(pins, tenant)
         if after == carried:  # else a generation went meanwhile
@@ -71,8 +73,9 @@ def carry(pins: Pins, tenant: str, revision: int, is_kept: Callable[[str], bool]
     number, counted = _counted(pins.folder(tenant, revision))
     others = (each for each in pins.revisions(tenant) if each != revision and each not in before.generations)
     if any(number == _map_number(pins.folder(tenant, each)) for each in others):
-        return  # it goes on counting there
-    if not any(packets for _, (packets, _) in counted):
+        counted = []  # it goes on counting there
+    counted += pinned.counted(pins.folder(tenant, revision))
+    if not any(packets for _, (packets, _) in counted) and all(map(is_kept, before.rules)):
         return
     rules = dict(before.rules)
     _add(rules, counted)

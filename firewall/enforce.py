@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from firewall.early_drop.interfaces import AtInterface
 from firewall.features import require_enforcement, require_netlink
 from firewall.generation import counter_name
 from firewall.kernel import Enforced, Kernel, Swept
@@ -82,6 +83,8 @@ class TenantStatus:
     record: Revision | None
     rules: tuple[RuleStatus, ...]
     """In the rule file's order."""
+    early: tuple[AtInterface, ...] = ()
+    """How its early drop stands at the interfaces that it names."""
 
 
 def apply(path: Path, *, node: Node | None = None, geo: Sequence[Path] = (), who: str | None = None, state: State | None = None) -> Change:
@@ -200,6 +203,7 @@ def status(*, state: State | None = None) -> tuple[TenantStatus, ...]:
     with Kernel() as kernel:
         enforced = kernel.enforced()
         counters = {counter.name: counter for counter in kernel.counters()}
+        early = {tenant: kernel.early_drop(tenant) for tenant in enforced}
     found = []
     for tenant, entry in sorted(enforced.items()):
         try:
@@ -217,7 +221,7 @@ def status(*, state: State | None = None) -> tuple[TenantStatus, ...]:
             rules = [RuleStatus(counter.comment, "", "", "", counter.packets, counter.bytes) for counter in own]
         hooks = tuple(sorted({claim.hook.value for claim in entry.claims}))
         protects = tuple(str(claim) for claim in sorted(entry.claims, key=lambda claim: (claim.kind.value, claim.first)))
-        found.append(TenantStatus(tenant, entry.revision, protects, hooks, record, tuple(rules)))
+        found.append(TenantStatus(tenant, entry.revision, protects, hooks, record, tuple(rules), early[tenant]))
     return tuple(found)
 
 

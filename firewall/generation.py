@@ -86,6 +86,18 @@ class Contents:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlyDrop:
+    """The XDP programs of a generation (`firewall.early_drop`)."""
+
+    interfaces: tuple[str, ...]
+    """Names of those at which frames are dropped."""
+    programs: Mapping[int, ProgramImage]
+    """By IP version."""
+    counted: tuple[str, ...]
+    """The rules that they count, by their slots."""
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     tenant: str
     revision: int
@@ -110,6 +122,13 @@ class Generation:
 
     contents: Contents | None = None
     """None: no other goes on from it."""
+
+    early: EarlyDrop | None = None
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it has programs."""
+        return bool(self.matches or self.early)
 
     @property
     def programs(self) -> Mapping[str, ProgramImage]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right, insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from types import TracebackType
@@ -19,6 +19,9 @@ from bpf import BpfError
 from bpf.bpffs import make_directory
 from firewall import counts, dispatch, netlink, nft
 from firewall.dispatch import Claim, Dispatched, Kind
+from firewall.early_drop import pinned
+from firewall.early_drop.enforced import EarlyDrops
+from firewall.early_drop.interfaces import AtInterface
 from firewall.generation import TABLE, Generation, counter_name
 from firewall.grace import grace_period
 from firewall.loaded import Loaded, StaleError, load_for
@@ -100,6 +103,7 @@ class Kernel:
         self._loaded: dict[str, Loaded] = {}
         """By the tenant; the one that was changed last is the last."""
         self._prepared: dict[str, Loaded] = {}
+        self._early = EarlyDrops(self._pins)
 
     def __enter__(self) -> Self:
         return self
@@ -160,6 +164,11 @@ class Kernel:
                 found[name] = replace(before, packets=before.packets + packets, bytes=before.bytes + octets)
         return tuple(found.values())
 
+    def early_drop(self, tenant: str) -> tuple[AtInterface, ...]:
+        """How the tenant's early drop stands at the interfaces that it names."""
+        revision = self.revision(tenant)
+        return () if revision is None else self._early.at(tenant, revision)
+
     # --- what changes it
 
     def install(self, generation: Generation) -> None:
@@ -182,6 +191,8 @@ class Kernel:
         except nft.NftError as error:
             raise _refused(generation, error) from error
         load_for(generation, None).close()
+        if generation.early is not None:
+            pinned.check(generation.early)
 
     def prepare(self, generation: Generation) -> None:
         """Builds a generation for `flip`; no packet meets it yet, and a `sweep` takes it away. Raises as `install` does, and then a
@@ -229,7 +240,13 @@ class Kernel:
 
     def flip_all(self, flips: Mapping[str, tuple[Generation, str]]) -> dict[str, Exception]:
         """As `flip`, of several tenants: in one transaction, where none of them is refused. Those that are, and why."""
-        return _by_halves([generation for generation, _ in flips.values()], lambda some: self._flip([flips[each.tenant] for each in some]))
+        refused = _by_halves(
+            [generation for generation, _ in flips.values()], lambda some: self._flip([flips[each.tenant] for each in some])
+        )
+        if self._early.are_used or any(generation.early is not None for generation, _ in flips.values()):
+            with suppress(BpfError):  # the rules are enforced; a sweep is due, and tells
+                self._early.settle(self.stands())
+        return refused
 
     def _flip(self, flips: Sequence[tuple[Generation, str]]) -> None:
         stands = self.remembered()
@@ -244,6 +261,7 @@ class Kernel:
                 *_ways(generation, told),
                 *dispatch.change(tenant, present, dispatch.claims(generation.hook, generation.protect)),
             ]
+        self._shut(generation.tenant for generation, _ in flips)
         with self._own():
             self._transact([generation for generation, _ in flips], messages)
         if self._memory is not None and not all(self._memory.flip(*flip) for flip in flips):
@@ -251,6 +269,11 @@ class Kernel:
         for generation, _ in flips:
             self._flipped(generation.tenant)
         self._bound_loaded()
+
+    def _shut(self, tenants: Iterable[str]) -> None:
+        """Before their rules change: nothing of them is dropped early."""
+        if self._early.are_used:
+            self._early.shut((tenant, revision) for tenant in tenants if (revision := self.revision(tenant)) is not None)
 
     def _wait(self) -> None:
         if not self._quiet:
@@ -272,18 +295,20 @@ class Kernel:
     def _load(self, generation: Generation) -> None:
         """Pins the generation's programs."""
         folder = self._pins.folder(generation.tenant, generation.revision)
-        if generation.matches:
+        if generation.is_pinned:
             make_directory(folder)
             if self._memory is not None:
                 parts = Parts(generation.tenant, generation.revision, is_pinned=True)
                 self._memory.parts.setdefault(generation.prefix, parts)
         made = load_for(generation, self._former(generation.tenant))
         self._prepared[generation.tenant] = made
-        if counts.COUNTS in made.maps:
+        if generation.early is not None or counts.COUNTS in made.maps:
             counts.begin(self._pins, generation.tenant, generation.revision)
+        if counts.COUNTS in made.maps:
             counts.pin(folder, made.maps[counts.COUNTS][1], generation.counted)
         for name, (_, program) in made.programs.items():
             program.pin(folder / name)
+        self._early.pin(generation.tenant, generation.revision, generation.early)
 
     def _former(self, tenant: str) -> Loaded | None:
         """What is loaded for the tenant's generation that is enforced."""
@@ -423,6 +448,7 @@ class Kernel:
         if tenant not in stands.tenants:
             self.sweep()
             return False
+        self._shut((tenant,))
         with self._own():
             self._netlink.transact(
                 [
@@ -444,6 +470,7 @@ class Kernel:
         self._abandon()
         is_remembered = self.remembered() is not None
         stands = self.stands()
+        self._early.settle(stands)
         live = stands.live
         gone = {prefix: parts for prefix, parts in stands.parts.items() if prefix not in live}
         if not live and not heirs:
@@ -470,8 +497,6 @@ class Kernel:
             self._wait()
             with self._own():
                 self._netlink.transact(removal)
-        pins = self._sweep_pins(gone.values(), stands, heirs)
-        self._forget({parts.tenant for parts in gone.values()} if is_remembered else self._pins.tenants(), stands, heirs)
         is_counted = all(parts.counters is not None for parts in gone.values())
         stands.forget(gone)
         for tenant in empty:
@@ -481,6 +506,10 @@ class Kernel:
             stands.looked_up[hook] = frozenset()
         if not is_counted:
             count(self._netlink, stands)
+        memory, self._memory = self._memory, None  # if it fails here, pins stand of what is forgotten
+        pins = self._sweep_pins(gone.values(), stands, heirs)
+        self._forget({parts.tenant for parts in gone.values()} if is_remembered else self._pins.tenants(), stands, heirs)
+        self._memory = memory
         unused = self._unused(stands, heirs)
         with self._own():
             self._netlink.transact([netlink.delete_counter(TABLE, name) for name in unused])
@@ -511,15 +540,17 @@ class Kernel:
 
     def _sweep_pins(self, gone: Iterable[Parts], stands: Standing, heirs: Collection[str]) -> tuple[str, ...]:
         """Removes the pins of generations that no packet meets; what they have counted stays, as long as the rule does."""
-        pinned = [parts for parts in gone if parts.is_pinned]
-        for parts in pinned:
+        removed = []
+        for parts in gone:
             tenant = parts.tenant
             if stands.tenants.get(tenant) is not None:
                 counts.carry(self._pins, tenant, parts.revision, self._is_counted(stands, tenant))
             elif tenant in heirs:
                 counts.carry(self._pins, tenant, parts.revision, lambda _: True)
-            self._pins.remove(tenant, parts.revision)
-        return tuple(str(self._pins.folder(parts.tenant, parts.revision)) for parts in pinned)
+            if parts.is_pinned:
+                self._pins.remove(tenant, parts.revision)
+                removed.append(str(self._pins.folder(tenant, parts.revision)))
+        return tuple(removed)
 
     def _forget(self, tenants: Iterable[str], stands: Standing, heirs: Collection[str]) -> None:
         """What programs have counted of those that are no more."""

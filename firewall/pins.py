@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bpf import bpffs
+from rules_dsl.policy import TENANT_NAME
 
 _REVISION = re.compile(r"r(\d+)")
 
@@ -42,7 +43,7 @@ class Pins:
 
     def tenants(self) -> tuple[str, ...]:
         """Those of which something is pinned."""
-        return tuple(folder.name for folder in _folders(self.root))
+        return tuple(folder.name for folder in _folders(self.root) if TENANT_NAME.fullmatch(folder.name))
 
     def generations(self) -> Iterator[tuple[str, int]]:
         """(tenant, revision) of every folder that stands."""

@@ -72,6 +72,15 @@ def render(
     them; its contents have the number `base`.
 
     Raises DiagnosticError (E0904) where a test is too large for eBPF."""
+    generation = _rendered(plan, revision, observe, remembered, base)
+    if observe is not None or not plan.policy.early_drop:
+        return generation
+    from firewall.early_drop.programs import early_drop  # noqa: PLC0415 (numpy takes a tenth of a second)
+
+    return replace(generation, early=early_drop(plan))
+
+
+def _rendered(plan: Plan, revision: int, observe: int | None, remembered: Remembered | None, base: int | None) -> Generation:
     before = remembered.get(base) if remembered else None
     for former in (before, None) if before else (None,):
         made = begun(former, len(plan.policy.rules), grows=remembered is not None)

@@ -102,7 +102,7 @@ class Standing:
 
 def parts_of(generation: Generation) -> Parts | None:
     """What a generation will have; None where its text is not one command a line."""
-    parts = Parts(generation.tenant, generation.revision, counters=frozenset(generation.counters), is_pinned=bool(generation.matches))
+    parts = Parts(generation.tenant, generation.revision, counters=frozenset(generation.counters), is_pinned=generation.is_pinned)
     for line in generation.nft.splitlines():
         found = _PLAIN.match(line)
         if found is None:

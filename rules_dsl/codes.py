@@ -81,6 +81,7 @@ _ALL = (
     Code("E0512", "two lists of one name", "A list's name is unique in its file.", "list a = { 1 }\nlist a = { 2 }", "list a = { 1 2 }"),
     Code("E0513", "packet 0", "Packets of a capture are numbered from 1, as Wireshark does.", 'expect allow from "a.pcap" packet 0', 'expect allow from "a.pcap" packet 1'),
     Code("E0514", "no name of a rule", "A rule's name has 1 to 120 bytes of UTF-8, without quotes, backslashes and control characters: it becomes a comment in the kernel.", 'block "" when tcp', 'block "plain TCP" when tcp'),
+    Code("E0515", "an early drop that could drop what is another's", "Where `early_drop` names interfaces, frames are judged by the first rules as soon as they are received. That is the same verdict only where the rules stand at prerouting, and where the destination address tells whose rules they are.", "early_drop eth0\nprotect interface \"eth0\"", "early_drop eth0\nprotect 192.0.2.0/24"),
     # -- lists and files
     Code("E0601", "a file that cannot be read", "Paths are relative to the folder of the rule file.", 'list a = file "nowhere.txt"', 'list a = file "blocked.txt"'),
     Code("E0602", "no item of a list", "An item is an address, a network, a range, a number or a quoted string; a list file holds one a line.", "list a = { example }", 'list a = { "example" }'),

@@ -108,7 +108,7 @@ def _lines(text: str, spans: list[tuple[int, int]]) -> Iterator[_Line]:
     starts = {start for start, _ in spans}
     ends = iter(spans)
     end = -1
-    in_expression = in_set = False
+    in_expression = in_set = in_names = False
     started = empty = False
     for raw in _raw_lines(text):
         words = raw.words
@@ -119,6 +119,7 @@ def _lines(text: str, spans: list[tuple[int, int]]) -> Iterator[_Line]:
         if begins:
             end = next(ends)[1]
             in_expression = in_set = False
+            in_names = words[0] == "early_drop"
         place = words[0].start if words else raw.comment.start if raw.comment is not None else 0
         continued = not begins and place < end
         line = _Line(continued=continued)
@@ -126,7 +127,7 @@ def _lines(text: str, spans: list[tuple[int, int]]) -> Iterator[_Line]:
         for word in words:
             if word.type == "sign" and word in "{}":
                 in_set = word == "{"
-            if word == "," and in_set:
+            if (word == "," and in_set) or (word.type == "sign" and in_names):
                 continue
             parts.append((word, spelling(word, in_expression)))
             in_expression = in_expression or word in ("when", "per")

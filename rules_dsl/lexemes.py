@@ -19,7 +19,7 @@ NAME = r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*"
 
 LEXEME = re.compile(
     rf"[ \t\r\n\f]*(?:(?P<COMMENT>#[^\n]*)|(?P<WORD>{WORD})|(?P<RAW_STRING>{RAW_STRING})|(?P<STRING>{STRING})|(?P<LIST>{LIST})"
-    rf"|(?P<bad_raw>r#*\")|(?P<NAME>{NAME})|(?P<sign>==|!=|<=|>=|&&|\|\||\^\^|[<>&~!(){{}}\[\],*/=])|(?P<bad>[^ \t\r\n\f]))"
+    rf"|(?P<bad_raw>r#*\")|(?P<NAME>{NAME})|(?P<sign>==|!=|<=|>=|&&|\|\||\^\^|[<>&~!(){{}}\[\],*/=:])|(?P<bad>[^ \t\r\n\f]))"
 )
 
 RESERVED = frozenset(

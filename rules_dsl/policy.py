@@ -125,6 +125,9 @@ class Policy:
     """ALLOW, BLOCK or REJECT."""
     protect: Protect = Protect()
     hook: Hook = Hook.PREROUTING
+    early_drop: tuple[str, ...] = ()
+    """Names of interfaces at which frames are dropped as soon as they are received, where the first rules block them; the hook is
+    prerouting then, and destination prefixes are protected."""
     expectations: tuple[Expectation, ...] = ()
     source: str = field(default="", compare=False)
     """The file's name as the user gave it."""

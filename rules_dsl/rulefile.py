@@ -23,6 +23,7 @@ from rules_dsl.statements import KEYWORDS, RULE_WORDS, Piece
 from rules_dsl.suggestions import did_you_mean
 from rules_dsl.syntax import (
     DefaultStatement,
+    EarlyDropStatement,
     ExpectStatement,
     GeoStatement,
     HookStatement,
@@ -114,6 +115,8 @@ def _statement(source: Source, piece: Piece, limits: Limits, checks: PolicyCheck
             checks.protect_statement(base, statement)
         case HookStatement():
             checks.hook_statement(base, statement)
+        case EarlyDropStatement():
+            checks.early_drop_statement(base, statement)
         case DefaultStatement():
             checks.default_statement(base, statement)
         case GeoStatement():

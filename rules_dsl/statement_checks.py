@@ -24,6 +24,7 @@ from rules_dsl.rule_checks import RuleChecks
 from rules_dsl.suggestions import did_you_mean
 from rules_dsl.syntax import (
     DefaultStatement,
+    EarlyDropStatement,
     ExpectStatement,
     GeoStatement,
     HookStatement,
@@ -71,11 +72,13 @@ class PolicyChecks:
         self.interfaces: dict[str, None] = {}
         self.marks: dict[int, None] = {}
         self.all_traffic = False
+        self.early_drop: tuple[str, ...] = ()
         self.rules = RuleChecks(self.context)
         self.expectations: list[Expectation] = []
 
     def policy(self) -> Policy:
         """The policy; of use where no error was found."""
+        self._check_early_drop()
         if not any(diagnostic.is_error for diagnostic in self.context.found):
             self._warn_unused()
             self._warn_unreachable()
@@ -86,6 +89,7 @@ class PolicyChecks:
             default=Action(self.once["default"].value) if "default" in self.once else Action.ALLOW,
             protect=protect,
             hook=Hook(self.once["hook"].value) if "hook" in self.once else Hook.PREROUTING,
+            early_drop=self.early_drop,
             expectations=tuple(self.expectations),
             source=self.source.name,
             spans=self.rules.spans(),
@@ -217,6 +221,31 @@ class PolicyChecks:
             self.context.error("E0305", "a packet's mark has 32 bits", place_of(node), "too large")
             return
         self.marks[mark] = None
+
+    def early_drop_statement(self, base: int, statement: EarlyDropStatement) -> None:
+        self.context.base = base
+        names: dict[str, None] = {}
+        for node in statement.interfaces:
+            value = string(self.context, node) if isinstance(node, Text) else node.text.encode()
+            if value is None or not self._is_interface(value, place_of(node)):
+                return
+            names[value.decode()] = None
+        self._say_once(base, "early_drop", " ".join(names), statement.start, statement.end)
+        self.early_drop = tuple(names)
+
+    def _check_early_drop(self) -> None:
+        said = self.once.get("early_drop")
+        if said is None:
+            return
+        hook = self.once.get("hook")
+        if hook is not None and hook.value != Hook.PREROUTING.value:
+            message = f"a frame that is received need not come to the hook {hook.value}"
+            help = "early drop goes with rules at prerouting: leave out `hook`, or `early_drop`"
+            self.context.found.append(Diagnostic("E0515", message, said.place, "", ((hook.place, "the rules stand here"),), help))
+        elif self.all_traffic or not (self.v4 or self.v6):
+            message = "early drop tells by the destination address whose rules a frame comes to, and no addresses are protected"
+            help = "protect addresses; `protect 0.0.0.0/0 ::/0` are all"
+            self.context.found.append(Diagnostic("E0515", message, said.place, "", help=help))
 
     # -- lists ---------------------------------------------------------------------------------------------------------
 

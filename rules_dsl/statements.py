@@ -11,7 +11,7 @@ from rules_dsl.lexemes import RESERVED
 
 KEYWORDS = frozenset(
     {"allow", "block", "reject", "log", "count", "limit", "monitor", "disabled", "tenant", "protect", "hook", "list", "default", "geo",
-     "expect"}
+     "expect", "early_drop"}
 )  # fmt: skip
 """What a statement begins with."""
 

@@ -247,6 +247,13 @@ class HookStatement:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlyDropStatement:
+    interfaces: tuple[Name | Text, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class ListStatement:
     name: Name
     content: SetOf | Text
@@ -281,5 +288,13 @@ class ExpectStatement:
 
 
 Statement = (
-    RuleStatement | TenantStatement | ProtectStatement | HookStatement | ListStatement | DefaultStatement | GeoStatement | ExpectStatement
+    RuleStatement
+    | TenantStatement
+    | ProtectStatement
+    | HookStatement
+    | EarlyDropStatement
+    | ListStatement
+    | DefaultStatement
+    | GeoStatement
+    | ExpectStatement
 )

@@ -163,6 +163,10 @@ class TreeBuilder:
     def hook(self, children: list[Any]) -> Any:
         return syntax.HookStatement(_leaf(children[1]), *self._ends(children))
 
+    def early_drop(self, children: list[Any]) -> Any:
+        word, *interfaces = (child for child in children if child is not None)
+        return syntax.EarlyDropStatement(tuple(interfaces), _span(word)[0], interfaces[-1].end)
+
     def list_of_items(self, children: list[Any]) -> Any:
         word, name, items = children
         return syntax.ListStatement(_leaf(name), items, _span(word)[0], items.end)

@@ -75,6 +75,7 @@ def register(commands: Commands) -> None:
         "Changes a tenant. What is not said stays; of what it protects, all is said anew or nothing.",
         "sudo mantlet tenant set acme --protect 203.0.113.0/24 --protect 198.51.100.0/25",
         "sudo mantlet tenant set acme --quota rules=10000 --quota list_items=100000",
+        "sudo mantlet tenant set acme --early-drop eth0",
     )
     change.add_argument("id", metavar="ID", help="its account id")
     _add_protect(change)
@@ -103,6 +104,10 @@ def _add_protect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hook", choices=("prerouting", "forward", "input", "output"), help="where its rules see packets (default: prerouting)"
     )
+    parser.add_argument(
+        "--early-drop", action="append", metavar="NAME", help="an interface where what the first rules block is dropped by XDP, as it is\n"
+        "received; may be repeated, '' for none"
+    )  # fmt: skip
     parser.add_argument(
         "--quota", action="append", default=[], type=_quota, metavar="NAME=N", help=f"a bound: {', '.join(QUOTAS)}; may be repeated"
     )
@@ -140,6 +145,11 @@ def _protect_of(options: argparse.Namespace) -> ProtectText | None:
     return None if found == ProtectText() else found
 
 
+def _early_drop_of(options: argparse.Namespace) -> tuple[str, ...] | None:
+    """None where nothing is said of it."""
+    return None if options.early_drop is None else tuple(dict.fromkeys(name for name in options.early_drop if name))
+
+
 def _tenant_create(options: argparse.Namespace) -> Exit:
     from dataclasses import replace
 
@@ -153,7 +163,7 @@ def _tenant_create(options: argparse.Namespace) -> Exit:
     quotas = replace(Quotas(), **dict(options.quota))
     hook = Hook(options.hook or "prerouting")
     with opened(options.store) as store, _tenant_errors():
-        made = tenants.create(store, options.id, protect, invoker(), hook=hook, quotas=quotas)
+        made = tenants.create(store, options.id, protect, invoker(), hook=hook, quotas=quotas, early_drop=_early_drop_of(options) or ())
     return _say_tenant(options, "tenant create", made)
 
 
@@ -164,11 +174,12 @@ def _tenant_set(options: argparse.Namespace) -> Exit:
     from rules_dsl.policy import Hook
 
     protect, hook = _protect_of(options), Hook(options.hook) if options.hook else None
-    if protect is None and hook is None and not options.quota:
-        raise BadInput("nothing is said to be changed", "say it with --protect, --interface, --mark, --hook or --quota")
+    early_drop = _early_drop_of(options)
+    if protect is None and hook is None and early_drop is None and not options.quota:
+        raise BadInput("nothing is said to be changed", "say it with --protect, --interface, --mark, --hook, --early-drop or --quota")
     with opened(options.store) as store, _tenant_errors():
         quotas = replace(tenants.tenant(store, options.id).quotas, **dict(options.quota)) if options.quota else None
-        changed = tenants.change(store, options.id, invoker(), protect=protect, hook=hook, quotas=quotas)
+        changed = tenants.change(store, options.id, invoker(), protect=protect, hook=hook, quotas=quotas, early_drop=early_drop)
     return _say_tenant(options, "tenant set", changed)
 
 
@@ -214,7 +225,8 @@ def _tenant_show(options: argparse.Namespace) -> Exit:
     if wants_json(options):
         say_json("tenant show", {"tenant": _tenant_json(found), "used": used})
         return Exit.WELL
-    say(f"{found.id} protects {_protects(found)}, at {found.hook.value}, since {found.created[:19]}")
+    early = f", early drop at {', '.join(found.early_drop)}" if found.early_drop else ""
+    say(f"{found.id} protects {_protects(found)}, at {found.hook.value}{early}, since {found.created[:19]}")
     rows = [(about, f"{used[name]:,}" if name in used else "", f"{getattr(found.quotas, name):,}") for name, about in QUOTAS.items()]
     say(table(("at most", "there are", "there may be"), rows, right=frozenset({1, 2})))
     return Exit.WELL

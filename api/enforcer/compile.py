@@ -56,6 +56,7 @@ class Bounds:
     """Of all conditions."""
     list_items: int = 1_000_000
     protects: int = 10_000
+    early_drop: int = 64
     """Prefixes, interfaces and marks."""
     nft_rules: int = 500_000
     programs: int = 5_000
@@ -91,6 +92,7 @@ class Compiler:
         _bound(sum(map(len, text.lists.values())), bounds.list_items, "list items")
         protect = text.protect
         _bound(len(protect.prefixes) + len(protect.interfaces) + len(protect.marks), bounds.protects, "protected prefixes")
+        _bound(len(text.early_drop), bounds.early_drop, "interfaces with an early drop")
         return policy_of(text, limits=self.limits, geo=self.geo, before=before)
 
     def generation(self, text: PolicyText, number: int, base: int | None = None, earlier: Earlier | None = None) -> Generation:
@@ -98,7 +100,7 @@ class Compiler:
         DiagnosticError."""
         planned = plan(self.policy(text, earlier.expressions if earlier else None), Environment(self.node, vlan_interfaces()))
         generation = render(planned, number, remembered=earlier.generations if earlier else None, base=base)
-        programs = generation.programs.values()
+        programs = [*generation.programs.values(), *(generation.early.programs.values() if generation.early else ())]
         maps = {spec.name if spec.shared else (image.name, spec.name): spec for image in programs for spec in image.maps}
         _bound(generation.nft.count("\n") + len(generation.matches), self.bounds.nft_rules, "nftables rules")
         _bound(len(programs), self.bounds.programs, "eBPF programs")
@@ -115,7 +117,7 @@ def _bound(found: int, most: int, what: str) -> None:
 def _check(text: PolicyText) -> None:
     """What the types of the text do not say."""
     check_tenant(text.tenant)
-    check_place(text.protect.interfaces, text.protect.marks)
+    check_place((*text.protect.interfaces, *text.early_drop), text.protect.marks)
     for rule in text.rules:
         if not 0 < len(rule.name) <= LONGEST_NAME or not rule.name.isprintable():
             raise TextError(f"rule name {rule.name[: LONGEST_NAME + 1]!r}: 1 to {LONGEST_NAME} printable characters")

@@ -1,4 +1,5 @@
-"""The program that looks a packet up in a classifier: loads its keys, walks the tree, counts the rule found and tells it.
+"""The program that looks a packet up in a classifier: loads its keys, walks the tree, counts the rule found and tells it. It is a socket
+filter, or an XDP program that drops the packet (`bpf.early_drop`).
 
 Registers of the walk: R4 the frame, R5 the steps left, R6 the order of the best rule found, R7 the unit of its record (0: none), R8 the
 address of the node, R9 that of the map's value; R0 to R3 are scratch. A walk that takes more steps than are left goes on in the callback
@@ -7,7 +8,7 @@ of a bpf_loop, so that the verifier need not follow more than a few."""
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bpf.assembler import Assembler
@@ -16,10 +17,11 @@ from bpf.classifier.keys import Family, KeyField, Where, word_count
 from bpf.classifier.layout import BOTH, CELL, CELLS, CUT, KEY, LEAF_AND_MORE, MOST_IN_LEAF, MOST_PENDING, RECORD_HEAD, UNIT
 from bpf.codegen import frame_of, generate
 from bpf.headers import EXTENSIONS, OFFSET_MASK, PROTOCOL, PROTOCOL_SHIFT, TRANSPORT, WALK
-from bpf.image import FunctionKind, MapKind, MapSpec, ProgramImage
+from bpf.image import FunctionKind, MapKind, MapSpec, ProgramImage, ProgramKind
 from bpf.ir import CONTEXT_LENGTH
 from bpf.isa import R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, Alu, Bytes, Condition, Helper, Register
 from bpf.tables import Tables
+from bpf.xdp import DATA, DATA_END, DROP, ETHERNET, PASS
 from rules_dsl.fields import HEADER_BYTES, PROTOCOL_NUMBER, Header
 
 STEPS: Final = 8
@@ -40,6 +42,9 @@ RECORD_NUMBER: Final = 0
 RECORD_OUTCOME: Final = 8
 """Where it has the outcome, in 8 bytes."""
 RECORD_SIZE: Final = 16
+
+LENGTH_AT: Final = {Family.IPV4: 2, Family.IPV6: 4}
+"""Where the IP header has the packet's length, of IPv6 that behind its header."""
 
 _TCP = 6
 TCP_LENGTH_AT: Final = 12
@@ -81,7 +86,8 @@ class _Frame:
     """Where a walk goes on: the unit of a node; 0: with what is pending."""
     key: int
     """Of a map."""
-    context: int
+    length: int
+    """The packet's, from its IP header on."""
     size: int
 
 
@@ -102,10 +108,14 @@ def compile_classifier(
     counters: MapSpec | None = None,
     record: MapSpec | None = None,
     yes: Collection[int] = (),
+    gate: MapSpec | None = None,
 ) -> ProgramImage:
     """A socket-filter program for packets of that family, from their IP header on. It returns 1 where the first rule that contains the
     packet has an outcome of `yes`, else 0. The rule's counter is counted in `counters`, and the rule told in `record`, where they are
     given. The tree begins at the root cell `cell` of the map `tree`.
+
+    With a gate it is an XDP program, entered by `bpf.early_drop`: it drops the frames of which it would say yes, as long as the gate, of 8
+    bytes, is not 0, and passes all others.
 
     Without a record the program may run where another packet can come between on the same CPU (local output); it counts with a lock there.
     A packet without a whole IP header, or of the other family, is contained by no rule."""
@@ -115,9 +125,10 @@ def compile_classifier(
     behind = max((key.offset(family) + key.size for key in keys if key.where is Where.TRANSPORT), default=0)
     if any(key.where is Where.HEADER for key in keys):
         behind = max(behind, TCP_LENGTH_AT + 1)
-    code = _Code(Assembler(name), family, tuple(keys), tree, _frame(words, family.header_bytes + behind), behind, record is not None)
+    kind = ProgramKind.SOCKET_FILTER if gate is None else ProgramKind.XDP
+    code = _Code(Assembler(name, kind), family, tuple(keys), tree, _frame(words, family.header_bytes + behind), behind, gate)
     asm = code.asm
-    for spec in (tree, counters, record):
+    for spec in (tree, counters, record, gate):
         if spec is not None:
             asm.map(spec)
     code.load_keys()
@@ -126,7 +137,7 @@ def compile_classifier(
     code.go_on_in_callbacks()
     code.tell(counters, record, yes)
     code.finish_functions()
-    return asm.assemble()
+    return replace(asm.assemble(), multi_buffer=gate is not None)
 
 
 @dataclass(slots=True)
@@ -140,7 +151,8 @@ class _Code:
     frame: _Frame
     behind: int
     """Bytes of the transport header that are looked at."""
-    has_record: bool
+    gate: MapSpec | None
+    """Of an XDP program."""
 
     @property
     def last_unit(self) -> int:
@@ -155,7 +167,11 @@ class _Code:
         asm.mov(R6, R1)
         asm.mov(R7, R10)
         asm.alu(Alu.ADD, R7, -frame.size)
-        asm.store(8, R7, frame.context, R1)
+        if self.gate is None:
+            asm.load(4, R1, R6, CONTEXT_LENGTH)
+            asm.store(8, R7, frame.length, R1)
+        else:
+            self._enter_frame(self.gate)
         slots = (frame.header - frame.keys) // KEY
         for place in range(word_count(self.keys), slots):
             asm.store(8, R7, frame.keys + place * KEY, 0)
@@ -189,9 +205,10 @@ class _Code:
     def _other_keys(self) -> None:
         """The keys of packets that are short, or whose transport header is not at its usual place."""
         asm, frame, family = self.asm, self.frame, self.family
+        fixed = family.header_bytes
         asm.line("keys that are elsewhere, or absent")
         asm.label("short")
-        self._packet(0, family.header_bytes)
+        self._packet(0, fixed)
         asm.branch(Condition.NE, R0, 0, "none")
         self._ip_keys()
         asm.label("elsewhere")
@@ -202,6 +219,12 @@ class _Code:
             asm.load(1, R8, R7, frame.header)
             asm.alu(Alu.AND, R8, 15)
             asm.alu(Alu.LSH, R8, 2)
+        elif self.gate is not None:
+            asm.load(1, R1, R7, frame.header + 6)
+            for extension in EXTENSIONS:
+                asm.branch(Condition.EQ, R1, extension, "none")
+            self._store_protocol()
+            asm.mov(R8, fixed)
         else:
             asm.mov(R1, R6)
             for register in (R2, R3, R4):
@@ -240,6 +263,8 @@ class _Code:
             asm.branch(Condition.NE, R0, 0, "header")
             asm.load(1, R9, R7, frame.header)
         asm.jump("header")
+        if family is Family.IPV6 and self.gate is not None:  # later fragments do not come here
+            return
         asm.label("without")
         for key, place in self._placed(Where.TRANSPORT):
             assert key.absent is not None
@@ -255,7 +280,7 @@ class _Code:
         for _, place in self._placed(Where.HEADER):
             key = self.frame.keys + place * KEY
             asm.load(8, R1, R7, key)
-            asm.load(4, R2, R6, CONTEXT_LENGTH)
+            asm.load(8, R2, R7, self.frame.length)
             asm.alu(Alu.SUB, R2, R8)
             for header, octets in HEADER_BYTES.items():
                 if octets:
@@ -274,13 +299,39 @@ class _Code:
     def _packet(self, offset: int | Register, size: int) -> None:
         """Bytes of the packet to where the header is; R0 is 0 if they are there. A register with the offset is R2."""
         asm = self.asm
-        asm.mov(R1, R6)
+        done = asm.fresh("loaded")
         if offset is not R2:
             asm.mov(R2, offset)
+        if self.gate is not None:  # behind the packet's end there may be padding
+            asm.mov(R0, -1)
+            asm.load(8, R1, R7, self.frame.length)
+            asm.mov(R3, R2)
+            asm.alu(Alu.ADD, R3, size)
+            asm.branch(Condition.GT, R3, R1, done)
+            asm.alu(Alu.ADD, R2, ETHERNET)
+        asm.mov(R1, R6)
         asm.mov(R3, R7)
         asm.alu(Alu.ADD, R3, self.frame.header)
         asm.mov(R4, size)
-        asm.call(Helper.SKB_LOAD_BYTES)
+        asm.call(Helper.SKB_LOAD_BYTES if self.gate is None else Helper.XDP_LOAD_BYTES)
+        asm.label(done)
+
+    def _enter_frame(self, gate: MapSpec) -> None:
+        """Of an XDP program: the packet's length as its header says it; no kernel lets one through that has less."""
+        asm, frame = self.asm, self.frame
+        asm.load_map_value(R1, gate.name)
+        asm.load(8, R1, R1)
+        asm.branch(Condition.EQ, R1, 0, "none")
+        asm.load(4, R2, R6, DATA)
+        asm.load(4, R3, R6, DATA_END)
+        asm.mov(R4, R2)
+        asm.alu(Alu.ADD, R4, ETHERNET + self.family.header_bytes)
+        asm.branch(Condition.GT, R4, R3, "none")
+        asm.load(2, R1, R2, ETHERNET + LENGTH_AT[self.family])
+        asm.endian(R1, 16)
+        if self.family is Family.IPV6:
+            asm.alu(Alu.ADD, R1, self.family.header_bytes)
+        asm.store(8, R7, frame.length, R1)
 
     def _ip_keys(self) -> None:
         """The keys in the IP header's fixed part; to `none` where it is of another family."""
@@ -504,7 +555,7 @@ class _Code:
         asm.store(4, R4, frame.best, R7)
         asm.mov(R0, 1)
         asm.exit()
-        if self.family is Family.IPV6:
+        if self.family is Family.IPV6 and self.gate is None:
             for function in WALK.write(Tables()):
                 asm.line(function.name)
                 generate(function, frame_of(function), asm)
@@ -513,6 +564,8 @@ class _Code:
 
     def tell(self, counters: MapSpec | None, record: MapSpec | None, yes: Collection[int]) -> None:
         asm, frame = self.asm, self.frame
+        no = 0 if self.gate is None else PASS
+        is_atomic = record is None and self.gate is None
         asm.line("what was found")
         asm.label("finished")
         asm.mov(R1, R7)
@@ -533,10 +586,9 @@ class _Code:
                 asm.alu(Alu.AND, R1, together - 1)
                 asm.alu(Alu.LSH, R1, COUNTER.bit_length() - 1)
                 asm.alu(Alu.ADD, R0, R1)
-            asm.load(8, R1, R6, frame.context)
-            asm.load(4, R1, R1, CONTEXT_LENGTH)
-            self._add(0, 1, atomic=record is None)
-            self._add(8, None, atomic=record is None)
+            asm.load(8, R1, R6, frame.length)
+            self._add(0, 1, atomic=is_atomic)
+            self._add(8, None, atomic=is_atomic)
             asm.label("counted")
         if record is not None:
             self._lookup(record, 0)
@@ -551,11 +603,11 @@ class _Code:
             asm.load(4, R1, R8, 12)
             for outcome in sorted(yes):
                 asm.branch(Condition.EQ, R1, outcome, "yes")
-        asm.mov(R0, 0)
+        asm.mov(R0, no)
         asm.exit()
         if yes:
             asm.label("yes")
-            asm.mov(R0, 1)
+            asm.mov(R0, 1 if self.gate is None else DROP)
             asm.exit()
         asm.label("none")
         if record is not None:
@@ -566,7 +618,7 @@ class _Code:
             asm.store(8, R0, RECORD_NUMBER, 0)
             asm.store(8, R0, RECORD_OUTCOME, 0)
             asm.label("nothing")
-        asm.mov(R0, 0)
+        asm.mov(R0, no)
         asm.exit()
 
     def _lookup(self, spec: MapSpec, key: Register | int) -> None:

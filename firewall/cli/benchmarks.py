@@ -42,6 +42,7 @@ def register(commands: Commands) -> None:
     )
     bench.add_argument("--rounds", type=_positive, default=5, metavar="N", help="measured runs of each contender (default: 5)")
     bench.add_argument("--payload", action="store_true", help="payload rules alone")
+    bench.add_argument("--early-drop", action="store_true", help="packets dropped by XDP and by nftables alone, a second")
     bench.add_argument("--classbench", action="store_true", help="ClassBench's rule sets and lists of prefixes alone")
     bench.add_argument(
         "--sets", type=_sets, metavar="NAME,...", help="with --classbench: which of acl1, fw1, ipc1, one-shape, prefixes (default: all)"
@@ -84,6 +85,8 @@ def _positive(text: str) -> int:
 def _bench(options: argparse.Namespace) -> Exit:
     if options.classbench:
         return _classbench(options)
+    if options.early_drop:
+        return _early_drop(options)
     if options.sets or options.filters or options.write:
         raise BadInput("--sets, --filters and --write are for --classbench")
     options.rules = options.rules or COUNTS
@@ -95,6 +98,18 @@ def _bench(options: argparse.Namespace) -> Exit:
         found["replay"] = _replay(options)
     if wants_json(options):
         say_json("bench", found)
+    return Exit.WELL
+
+
+def _early_drop(options: argparse.Namespace) -> Exit:
+    from firewall.bench import early_drop
+
+    if options.payload:
+        raise BadInput("--early-drop and --payload exclude each other")
+    found = early_drop.measure(options.rules or early_drop.SIZES, options.rounds, _progress)
+    _show(options, "Packets that rules drop; ratios are to the same rules in nftables.", early_drop.table(found))
+    if wants_json(options):
+        say_json("bench", {"early_drop": [dataclasses.asdict(each) for each in found]})
     return Exit.WELL
 
 

@@ -88,12 +88,16 @@ def _compile(options: argparse.Namespace) -> Exit:
     for match in generation.matches:
         if match.program is not None and match.rule_name not in users[match.program.name]:
             users[match.program.name].append(match.rule_name)
+    programs = dict(generation.programs)
+    if generation.early is not None:
+        for image in generation.early.programs.values():
+            programs[image.name], users[image.name] = image, [*generation.early.counted]
     if wants_json(options):
-        shown = [{"name": name, "rules": users[name], "text": image.disassemble()} for name, image in generation.programs.items()]
+        shown = [{"name": name, "rules": users[name], "text": image.disassemble()} for name, image in programs.items()]
         say_json("compile", {**head, "programs": shown})
     elif not users:
         say("no rule needs eBPF")
-    for name, image in generation.programs.items() if not wants_json(options) else ():
+    for name, image in programs.items() if not wants_json(options) else ():
         named = ", ".join(f'"{rule}"' for rule in users[name])
         say(f"# program {name}, for {'rule' if len(users[name]) == 1 else 'rules'} {named}")
         say(image.disassemble().rstrip())
@@ -116,7 +120,7 @@ def enforcement_findings(policy: Policy) -> tuple[Diagnostic, ...]:
 def explain_policy(options: argparse.Namespace, path: Path) -> Exit:
     """`mantlet explain FILE`."""
     from firewall.changes import protect_words
-    from firewall.cli.plans import bounds_json, explained, plan_json
+    from firewall.cli.plans import bounds_json, early_json, explained, plan_json
     from firewall.cli.policies import load
     from firewall.plan import Environment, plan
     from firewall.render import render
@@ -127,7 +131,7 @@ def explain_policy(options: argparse.Namespace, path: Path) -> Exit:
     generation = render(planned, REVISION_SHOWN)
     if wants_json(options):
         shown = {"file": str(path), "tenant": policy.tenant, "classes": plan_json(planned), "programs": bounds_json(generation)}
-        say_json("explain", shown)
+        say_json("explain", {**shown, "early_drop": early_json(planned)})
         return Exit.WELL
     protected = " ".join(protect_words(policy.protect)) or "all packets"
     say(f"{policy.tenant}: {count(len(policy.rules), 'rule')} at {policy.hook.value}, for {protected}")

@@ -247,6 +247,10 @@ def _status(options: argparse.Namespace) -> Exit:
         for entry in found
     ]
     say(table(("TENANT", "REVISION", "RULES", "MATCHES", "SINCE", "HOOK", "PROTECTS"), rows, right=frozenset((1, 2, 3))))
+    for entry in found:
+        for each in entry.early:
+            how = f"at {each.interface}, {each.mode.value}" if each.mode else f"not at {each.interface}: {each.reason}"
+            say(f"{entry.tenant}: early drop {how}")
     return Exit.WELL
 
 
@@ -259,6 +263,9 @@ def _status_json(entry: TenantStatus) -> dict[str, object]:
         "file": entry.record.source if entry.record else None,
         "hooks": list(entry.hooks),
         "protects": list(entry.protects),
+        "early_drop": [
+            {"interface": each.interface, "mode": each.mode.value if each.mode else None, "reason": each.reason} for each in entry.early
+        ],
         "rules": [asdict(rule) for rule in entry.rules],
     }
 

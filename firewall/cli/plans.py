@@ -12,6 +12,7 @@ from firewall.generation import TABLE, Generation
 from firewall.match import Conjunction, PacketClass
 from firewall.native import match_text
 from firewall.plan import ClassifierStage, Key, MapStage, Plan, RuleStage, Stage, Term
+from firewall.plan.early_drop import Front, fronts
 from firewall.plan.expected_cost import cost_of, worst, worst_per_byte
 from firewall.plan.gather import has_payload
 from rules_dsl import expression as ex
@@ -72,6 +73,10 @@ def explained(plan: Plan, generation: Generation) -> Iterator[str]:
             yield from (f"         {line}" for line in lines)
         yield ""
     yield f"     default {policy.default.value}"
+    if policy.early_drop:
+        yield ""
+        yield f"Early drop at {', '.join(policy.early_drop)}, before nftables:"
+        yield from (f"  {line}" for line in map(_early, fronts(policy, plan.environment)))
     if reading := [image for image in generation.programs.values() if image.passes]:
         yield ""
         yield from _bounds(plan, reading)
@@ -85,6 +90,32 @@ def _bounds(plan: Plan, reading: Sequence[ProgramImage]) -> Iterator[str]:
         passes = f"{image.passes:,} {'pass' if image.passes == 1 else 'passes'} over a payload or field"
         bound = f"{worst(image, PAYLOAD_SHOWN) / 1000:,.0f} microseconds for {PAYLOAD_SHOWN:,} hostile bytes"
         yield f"Program {image.name}: at most {passes}; expected to stay below {bound}, linear in their number."
+
+
+def _early(front: Front) -> str:
+    end = "" if front.end is None else f"; no further, as {front.end}"
+    if not front.judged:
+        return f"IPv{front.version}: nothing{end}"
+    blocks = [f"{len(front.members):,} {'rule' if len(front.members) == 1 else 'rules'}"] if front.members else []
+    blocks += ["the default"] if front.with_default else []
+    return f"IPv{front.version}: {' and '.join(blocks)}, {len(front.judged):,} boxes in a search tree{end}"
+
+
+def early_json(plan: Plan) -> dict[str, object] | None:
+    """None where the policy names no interface."""
+    if not plan.policy.early_drop:
+        return None
+    shown = [
+        {
+            "ip_version": front.version,
+            "rules": [rule.name for _, rule in front.members],
+            "default": front.with_default,
+            "boxes": len(front.judged),
+            "end": front.end,
+        }
+        for front in fronts(plan.policy, plan.environment)
+    ]
+    return {"interfaces": list(plan.policy.early_drop), "judged": shown}
 
 
 def bounds_json(generation: Generation) -> list[dict[str, object]]:

@@ -107,9 +107,9 @@ def boxes_by_version(known: Known) -> dict[int, tuple[Box, ...]] | None:
     return known.boxes
 
 
-def quick_boxes(predicate: Expression) -> dict[int, tuple[Box, ...]] | None:
-    """What `_boxes` would say of a conjunction of plain tests on different keys; None for anything else, and where it is not sure. Rules
-    of this kind come by the ten thousand."""
+def quick_boxes(predicate: Expression, most: int = MOST_BOXES) -> dict[int, tuple[Box, ...]] | None:
+    """What `_boxes` would say of a conjunction of plain tests on different keys; None for anything else, for more than `most` boxes, and
+    where it is not sure. Rules of this kind come by the ten thousand."""
     asked: dict[int, dict[Key, Ranges]] = {4: {}, 6: {}}
     protocols: Ranges | None = None
     needed: int | None = None
@@ -142,7 +142,7 @@ def quick_boxes(predicate: Expression) -> dict[int, tuple[Box, ...]] | None:
             return None
         if protocols is not None:
             ranges_by_key[Key.PROTOCOL] = protocol_values(protocols, whole=whole)
-        boxes = boxes_in(ranges_by_key, version, MOST_BOXES)
+        boxes = boxes_in(ranges_by_key, version, most)
         if boxes is None:
             return None
         found[version] = boxes

@@ -54,12 +54,17 @@ def test_a_tenant_is_made_shown_changed_and_deleted(mantlet: Commands) -> None:
     changed = mantlet.json("tenant", "set", "acme", "--quota", "lists=7", "--hook", "forward")["tenant"]
     assert (changed["quotas"]["rules"], changed["quotas"]["lists"], changed["hook"]) == (5, 7, "forward")
     assert changed["protect"] == made["tenant"]["protect"]
+    assert mantlet("tenant", "set", "acme", "--early-drop", "eth0")[0] == 2  # its rules stand at forward
+    early = ("--hook", "prerouting", "--early-drop", "eth0", "--early-drop", "eth1")
+    assert mantlet.json("tenant", "set", "acme", *early)["tenant"]["early_drop"] == ["eth0", "eth1"]
+    assert "early drop at eth0, eth1" in mantlet("tenant", "show", "acme")[1]
+    assert mantlet("tenant", "set", "acme", "--early-drop", "")[0] == 0
     assert [each["id"] for each in mantlet.json("tenant", "list")["tenants"]] == ["acme"]
     assert mantlet("tenant", "delete", "acme")[0] == 1  # not without --yes
     assert mantlet("tenant", "delete", "acme", "--yes")[0] == 0
     assert mantlet("tenant", "show", "acme")[0] == 2
     actions = [record["action"] for record in mantlet.json("audit", "--operator")["records"]]
-    assert actions == ["tenants.create", "tenants.edit", "tenants.delete"]
+    assert actions == ["tenants.create", *["tenants.edit"] * 3, "tenants.delete"]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +73,8 @@ def test_a_tenant_is_made_shown_changed_and_deleted(mantlet: Commands) -> None:
         (("b", "--protect", "203.0.113.128/25"), "tenant acme protects it already"),
         (("b", "--protect", "203.0.113.0/33"), "/33"),
         (("b",), "a tenant protects something"),
+        (("b", "--interface", "eth0", "--early-drop", "eth0"), "protects none"),
+        (("b", "--protect", "192.0.2.0/24", "--early-drop", "a name that is too long"), "no name of an interface"),
         (("-b", "--protect", "192.0.2.0/24"), ""),
         (("b" * 33, "--protect", "192.0.2.0/24"), "is no id of a tenant"),
         (("acme", "--protect", "192.0.2.0/24"), "there is a tenant `acme` already"),

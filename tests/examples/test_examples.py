@@ -44,7 +44,17 @@ def captures_script() -> ModuleType:
 
 
 def test_there_are_the_examples_that_a_newcomer_wants() -> None:
-    wanted = {"web-server", "sip-provider", "dns-resolver", "game-server", "vpn-edge", "cloudflare", "amplification", "tls-egress"}
+    wanted = {
+        "web-server",
+        "sip-provider",
+        "dns-resolver",
+        "game-server",
+        "vpn-edge",
+        "cloudflare",
+        "amplification",
+        "tls-egress",
+        "early-drop",
+    }
     assert wanted <= {path.stem for path in RULE_FILES}
 
 
