@@ -23,8 +23,8 @@ _CARRIERS = frozenset({"monitor", "disabled", "default", "expect"})
 _CARRIED = re.compile(rf"(?:(?:{'|'.join(sorted(_CARRIERS))})[ \t\r\n\f]+)+")
 """Words behind which a keyword goes on with the statement, even on the next line."""
 
-_SCAN = re.compile(r"^(?P<indent>[ \t]*)(?P<word>[A-Za-z_][\w-]*)(?![\w.\-\[(])(?P<colon>:)?", re.MULTILINE)
-"""A word at the start of a line. (No string and no comment goes over a line break.)"""
+_SCAN = re.compile(r"^(?P<indent>[ \t]*)(?!r#*\")(?P<word>[A-Za-z_][\w-]*)(?![\w.\-\[(])(?P<colon>:)?", re.MULTILINE)
+"""A word at the start of a line, not the `r` of a raw string. (No string and no comment goes over a line break.)"""
 
 
 class Piece(NamedTuple):

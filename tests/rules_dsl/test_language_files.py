@@ -112,6 +112,11 @@ def test_windows_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
     assert load_policy(tmp_path / "a.rules").rules[0].expression == "tcp and udp"
 
 
+def test_a_raw_string_may_begin_a_line() -> None:
+    (rule,) = parse_policy('tenant a\nblock "x" when udp.payload in {""\nr"a\\d"\nr#"b"#}\n').rules
+    assert "a\\d" in repr(rule.predicate)
+
+
 def test_the_verdicts_of_tests_are_those_of_packets() -> None:
     assert set(VERDICTS) == {verdict.value for verdict in Verdict}
 
