@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rules_dsl.checker_functions import TESTS, VALUES
 from rules_dsl.fields import BY_NAME
-from rules_dsl.lexemes import RESERVED
+from rules_dsl.lexemes import RAW_STRING, RESERVED
 
 KEYWORDS = frozenset(
     {"allow", "block", "reject", "log", "count", "limit", "monitor", "disabled", "tenant", "protect", "hook", "list", "default", "geo",
@@ -23,7 +23,9 @@ _CARRIERS = frozenset({"monitor", "disabled", "default", "expect"})
 _CARRIED = re.compile(rf"(?:(?:{'|'.join(sorted(_CARRIERS))})[ \t\r\n\f]+)+")
 """Words behind which a keyword goes on with the statement, even on the next line."""
 
-_SCAN = re.compile(r"^(?P<indent>[ \t]*)(?!r#*\")(?P<word>[A-Za-z_][\w-]*)(?![\w.\-\[(])(?P<colon>:)?", re.MULTILINE)
+_SCAN = re.compile(
+    rf"^(?P<indent>[ \t]*)(?!{RAW_STRING})(?P<word>[A-Za-z_][\w-]*)(?![\w.\-\[(])(?P<colon>:)?", re.MULTILINE
+)  # fmt: skip
 """A word at the start of a line, not the `r` of a raw string. (No string and no comment goes over a line break.)"""
 
 
@@ -54,10 +56,10 @@ def pieces(text: str, begin: int = 0, end: int | None = None) -> list[Piece]:
     end = len(text) if end is None else end
     first_code = _first_code(text, begin, end)
     for match in _SCAN.finditer(text, begin, end):
-        indent, word, colon = match.groups()
+        indent, _, word, colon = match.groups()
         if word not in KEYWORDS and not _begins(word, within=bool(indent or colon)):
             continue
-        start = match.start(2)
+        start = match.start("word")
         if starts and starts[-1][1] in _CARRIERS and word in KEYWORDS and _CARRIED.fullmatch(text, starts[-1][0], start):
             continue
         starts.append((start, word))

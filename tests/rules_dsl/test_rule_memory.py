@@ -76,7 +76,8 @@ HEADS = (
     "block when ", 'monitor monitor allow "r{i}" when ',
 )  # fmt: skip
 OTHERS = (
-    "", "", "# a comment: 5 \"x\"", "   # indented", "monitor", "    and tcp", "default block", "tenant acme", "list more = {{ {n} {n} }}",
+    "", "", "# a comment: 5 \"x\"", "   # indented", "monitor", "    and tcp", "default block",
+    'r"a"', "tenant acme", "list more = {{ {n} {n} }}",
     'expect block "r{i}" from "x.pcap"', "blok", "\t", "expect", "\f", "allow", "default", 'expect block from "x.pcap" packet {n}',
 )  # fmt: skip
 OFFICES = ("192.0.2.0/24", "198.51.100.0/24 2001:db8::/32", "80 443")
