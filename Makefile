@@ -58,9 +58,10 @@ docs: setup  ## the generated pages of docs/reference
 captures: setup  ## the captures of examples/
 	$(BIN)/python examples/make_captures.py
 
-bench: setup  ## cost a packet and frames a second, beside nft and iptables; how fast the API enforces, reads and starts
+bench: setup  ## cost a packet and frames a second, beside nft and iptables; early drop; how fast the API enforces, reads and starts
 	$(ROOT) $(BIN)/mantlet bench
 	$(ROOT) $(BIN)/mantlet bench --classbench $(if $(FILTERS),--filters $(FILTERS))
+	$(ROOT) $(BIN)/mantlet bench --early-drop
 	$(ROOT) $(BIN)/mantlet bench-api
 
 figures: setup  ## docs/reference/performance.md and its plots, measured here (an hour; FILTERS=folder of ClassBench's .cb files)

@@ -105,7 +105,7 @@ def policy_of(text: PolicyText, *, limits: Limits = NO_LIMIT, geo: Geo | None = 
     rules: dict[str, tuple[RuleText, Rule]] = {}
     for rule in text.rules:
         same = checked.rules.get(rule.name)
-        if same is not None and same[0] == rule:
+        if same is not None and (same[0] is rule or same[0] == rule):
             rules[rule.name] = same
             continue
         tests: list[Expression] = []

@@ -50,7 +50,8 @@ class Slots:
 
     def keep(self, rules: Iterable[str]) -> None:
         """Those of them that had a number have it again."""
-        self.taken |= {rule: self.before[rule] for rule in rules if rule in self.before}
+        if self.before:
+            self.taken |= {rule: self.before[rule] for rule in rules if rule in self.before and rule not in self.taken}
 
     def of(self, rule: str) -> int:
         """Raises FullCountersError."""

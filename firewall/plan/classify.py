@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import itemgetter
 from typing import Final
 
 from firewall.match import Key, PacketClass
 from firewall.plan.expected_cost import CLASSIFIER, cost_of
-from firewall.plan.known import Candidates, Known, Memory
+from firewall.plan.known import MOST_KNOWN, Candidates, Known, Memory
 from firewall.plan.merge import merge
 from firewall.plan.model import Box, Candidate, ClassifierStage, RuleStage
 from firewall.plan.shapes import boxes_in, boxes_of, protocol_values, top, universal, without_transport
@@ -54,11 +55,14 @@ class Run:
 
 Member = tuple[Rule, Known, Candidates | None]
 """A rule; None: it can be in no run."""
+_CANDIDATES: Final = itemgetter(2)
 
 
 def members_of(policy: Policy, known: Sequence[Known | None], memory: Memory) -> list[Member | None]:
     """Of each rule; None where nothing is known."""
     remembered = memory.members
+    if len(remembered) > MOST_KNOWN:
+        remembered.clear()
     found: list[Member | None] = []
     for rule, each in zip(policy.rules, known, strict=True):
         if each is None:
@@ -72,13 +76,15 @@ def members_of(policy: Policy, known: Sequence[Known | None], memory: Memory) ->
 
 
 def runs(policy: Policy, order: Sequence[int], members: Sequence[Member | None]) -> Iterator[int | Run]:
-    """The rules in that order, by their indices, or in runs."""
+    """The rules in that order, by their indices, or in runs. Something is known of each of them."""
+    chosen = [member for index in order if (member := members[index]) is not None]
+    if chosen and chosen[0][0].phase == chosen[-1][0].phase and all(map(_CANDIDATES, chosen)):
+        yield from _run(policy, order, chosen)
+        return
     indices: list[int] = []
     pending: list[Member] = []
     phase = 0
-    for index in order:
-        member = members[index]
-        assert member is not None, "something is known of the rules that are asked"
+    for index, member in zip(order, chosen, strict=True):
         rule = member[0]
         if pending and (member[2] is None or rule.phase != phase):
             yield from _run(policy, indices, pending)
@@ -170,21 +176,23 @@ def _boxes(known: Known) -> dict[int, tuple[Box, ...]] | None:
 
 def _run(policy: Policy, indices: Sequence[int], members: Sequence[Member]) -> Iterator[int | Run]:
     every = [found for _, _, found in members if found is not None]
-    by_version = {version: tuple(chain.from_iterable([found.of[version] for found in every])) for version in _CLASSES}
+    parts = {version: [found.of[version] for found in every] for version in _CLASSES}
+    by_version = {version: tuple(chain.from_iterable(some)) for version, some in parts.items()}
     why = None if len(members) < FEWEST else _why(policy, members, sum(map(len, by_version.values())))
     if why is None:
         yield from indices
         return
     numbered = tuple(zip(indices, [rule for rule, _, _ in members], strict=True))
+    takes_all = [(member, found) for member, found in zip(members, every, strict=True) if found.takes]
     stages, takers = [], {}
     for version, candidates in by_version.items():
         if candidates:
             rules = numbered
-            if not all(found.of[version] for found in every):
-                rules = tuple(each for each, found in zip(numbered, every, strict=True) if found.of[version])
+            if not all(parts[version]):
+                rules = tuple(each for each, some in zip(numbered, parts[version], strict=True) if some)
             reason = f"eBPF: {len(rules)} rules in a search tree, {len(candidates)} boxes of IPv{version}; {why}"
             stages.append(ClassifierStage(rules, version, candidates, (reason,)))
-        taker = next((rule for (rule, _, _), found in zip(members, every, strict=True) if version in found.takes), None)
+        taker = next((rule for (rule, _, _), found in takes_all if version in found.takes), None)
         if taker is not None:
             takers[version] = taker
     yield Run(numbered, tuple(stages), takers)

@@ -95,7 +95,7 @@ class Memory:
     def of(self, predicate: Expression) -> Known:
         found = self._known.get(id(predicate))
         if found is None:
-            if len(self._known) >= MOST_KNOWN or len(self.members) >= MOST_KNOWN or self.splits >= MOST_SPLITS:
+            if len(self._known) >= MOST_KNOWN or self.splits >= MOST_SPLITS:
                 self._known.clear()
                 self.members.clear()
                 self.splits = 0
