@@ -5,9 +5,9 @@ from __future__ import annotations
 import mmap
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from bpf.descriptor import Descriptor
 from bpf.image import MapKind, MapSpec, kernel_name
 from bpf.libbpf import BpfError, Libbpf, libbpf, refused
 
@@ -19,7 +19,7 @@ _GROWING: Final = 1
 """BPF_F_NO_PREALLOC."""
 
 
-class Map:
+class Map(Descriptor):
     """An open map; `close` gives up the descriptor, while programs that use the map keep it alive."""
 
     def __init__(self, fd: int, spec: MapSpec, library: Libbpf) -> None:
@@ -85,17 +85,6 @@ class Map:
     def again(self) -> Map:
         """The same map by another descriptor."""
         return Map(os.dup(self.fd), self.spec, self._library)
-
-    def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
 
 def create_map(spec: MapSpec) -> Map:

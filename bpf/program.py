@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Final, Self
+from types import MappingProxyType
+from typing import Final
 
 from bpf.btf import FUNC_INFO_SIZE, LINE_INFO_SIZE, debug_info
+from bpf.descriptor import Descriptor
 from bpf.image import ProgramImage, SourceLine, kernel_name
 from bpf.libbpf import BpfError, Libbpf, ProgramInfo, TestRun, libbpf, refused
 from bpf.maps import Map, create_map
@@ -74,7 +75,7 @@ def excerpt(log: str) -> tuple[str, ...]:
     return tuple(rows[start:])
 
 
-class Program:
+class Program(Descriptor):
     """A loaded program. `close` gives up our descriptors; pins, rules and attachments keep the program alive."""
 
     def __init__(self, fd: int, maps: Mapping[str, Map], library: Libbpf) -> None:
@@ -132,15 +133,7 @@ class Program:
 
     def close(self) -> None:
         self.close_maps()
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        super().close()
 
 
 def ethernet(packet: bytes) -> bytes:

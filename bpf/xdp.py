@@ -6,12 +6,11 @@ xdp_md`, `enum xdp_action` and BPF_LINK_CREATE in linux/bpf.h, XDP_FLAGS in linu
 from __future__ import annotations
 
 import errno
-import os
 from enum import Enum
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from bpf.descriptor import Descriptor
 from bpf.libbpf import XDP_GENERIC, XDP_NATIVE, BpfError, Libbpf, libbpf
 from bpf.program import Program
 
@@ -35,8 +34,8 @@ class Mode(Enum):
 _FLAGS: Final = {Mode.NATIVE: XDP_NATIVE, Mode.GENERIC: XDP_GENERIC}
 
 
-class Link:
-    """An open link. A context manager."""
+class Link(Descriptor):
+    """An open link."""
 
     def __init__(self, fd: int, library: Libbpf) -> None:
         self.fd = fd
@@ -58,17 +57,6 @@ class Link:
 
     def pin(self, path: Path) -> None:
         self._library.obj_pin(self.fd, path)
-
-    def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
 
 def attach(program: Program, interface: int) -> Link:

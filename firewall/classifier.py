@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,8 +14,7 @@ from bpf.classifier.build import build
 from bpf.classifier.change import Change, change, reclaim
 from bpf.classifier.entries import NOT_COUNTED, Entry
 from bpf.classifier.keys import Family, KeyField, Range, five_tuple
-from bpf.classifier.layout import UNIT
-from bpf.classifier.live import ROOM
+from bpf.classifier.layout import CELL, UNIT
 from bpf.classifier.program import (
     COUNTERS_TOGETHER,
     RECORD_NUMBER,
@@ -28,7 +28,7 @@ from bpf.image import ProgramImage
 from firewall.counts import COUNTS
 from firewall.generation import TreePatch
 from firewall.match import Key
-from firewall.plan.model import Candidate, ClassifierStage
+from firewall.plan.model import Box, Candidate, ClassifierStage
 from firewall.plan.shapes import asks_header, top
 from firewall.remembered import Made, Tree, rounded, same_ends
 from rules_dsl.policy import Action
@@ -38,6 +38,8 @@ _KEPT: Final = 256
 """Programs."""
 LEAST_STEP: Final = 64
 """Units of a map."""
+_ROOM: Final = 2
+"""Units of a map for each that a tree takes at first: changes are written beside what is read."""
 
 
 @dataclass(slots=True)
@@ -109,11 +111,11 @@ def classified(
     value = b""
     if former and changed:
         classifier, units = changed.classifier, former.units
-        made.patches.append(TreePatch(map_name, tuple(_written(changed)), classifier.root))
+        made.patches.append(TreePatch(map_name, tuple(_written(changed, made.cell))))
     else:
         classifier = build(layout.family, layout.keys, entries)
         used = len(classifier.image)
-        units, value = rounded(int(used * ROOM) if made.grows else used, LEAST_STEP), classifier.value(made.cell)
+        units, value = rounded(used * _ROOM if made.grows else used, LEAST_STEP), classifier.value(made.cell)
     if made.grows:
         made.trees[map_name] = Tree(classifier, stage.candidates, layout.with_header, units)
     image = _program(replace(layout, units=units))
@@ -134,19 +136,19 @@ def _changed(former: Tree, entries: tuple[Entry, ...]) -> Change | None:
     return None
 
 
-def _written(change: Change) -> Iterator[tuple[int, bytes]]:
+def _written(change: Change, cell: int) -> Iterator[tuple[int, bytes]]:
     image = change.classifier.arena.image
     for offset, size in change.written:
         yield offset * UNIT, image[offset : offset + size].tobytes()
+    yield cell * CELL, change.classifier.root.to_bytes(CELL, sys.byteorder)
 
 
 def _entries(candidates: Iterable[Candidate], layout: _Layout, number: Callable[[str], int]) -> Iterator[Entry]:
-    every = layout.keys[-1].any
+    in_keys = key_box(layout.family, with_header=layout.with_header)
     for candidate in candidates:
-        *others, protocol = candidate.box
         rule = number(candidate.rule.name)
         slot = rule if layout.rules else NOT_COUNTED
-        yield Entry((*others, _protocol(protocol, every, layout)), rule, slot, _OUTCOMES[candidate.rule.action])
+        yield Entry(in_keys(candidate.box), rule, slot, _OUTCOMES[candidate.rule.action])
 
 
 @lru_cache(_KEPT)
@@ -159,11 +161,17 @@ def _program(layout: _Layout) -> ProgramImage:
     )
 
 
-def _protocol(box: Range, every: Range, layout: _Layout) -> Range:
-    """A box's range of the protocol (`plan.shapes`) as one of the key, of which `every` is the whole range."""
-    if box == (0, top(Key.PROTOCOL, layout.family.value)):
-        return every
-    return box if layout.with_header else (box[0] >> 1, box[1] >> 1)
+def key_box(family: Family, *, with_header: bool) -> Callable[[Box], tuple[Range, ...]]:
+    """Turns boxes, as the plan has them (`plan.shapes`), into ranges of the five keys."""
+    everything, every = (0, top(Key.PROTOCOL, family.value)), five_tuple(family, with_header=with_header)[-1].any
+
+    def in_keys(box: Box) -> tuple[Range, ...]:
+        *others, (low, high) = box
+        if (low, high) == everything:
+            return *others, every
+        return (*others, (low, high)) if with_header else (*others, (low >> 1, high >> 1))
+
+    return in_keys
 
 
 def _tree(name: str) -> str:

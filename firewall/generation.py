@@ -66,9 +66,7 @@ class TreePatch:
 
     map_name: str
     writes: tuple[tuple[int, bytes], ...] = field(repr=False)
-    """Offset in bytes, and what to write there."""
-    root: int
-    """What to write to the generation's root cell."""
+    """Offset in bytes, and what to write there; the last is the generation's root cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +77,6 @@ class Contents:
     """At random; no other generation's."""
     base: int | None
     """The number of the one whose maps and programs it goes on with; None: of no other."""
-    cell: int
-    """Of the roots of its trees."""
     patches: tuple[TreePatch, ...] = ()
     """Of trees that were in maps of the base."""
 

@@ -16,8 +16,6 @@ from firewall.generation import Generation, TreePatch
 
 _LOADING: Final = 4
 """Programs at a time."""
-_CELL: Final = 8
-"""Bytes of a root cell."""
 
 
 class StaleError(Exception):
@@ -73,7 +71,7 @@ def load_for(generation: Generation, before: Loaded | None) -> Loaded:
         for spec in {spec.name: spec for image in images.values() for spec in image.maps if spec.shared}.values():
             made.maps[spec.name] = _shared_map(spec, former, patches.get(spec.name))
         for patch in patches.values():
-            _write(made.maps[patch.map_name][1], patch, contents.cell if contents else 0)
+            _write(made.maps[patch.map_name][1], patch)
         shared = {name: held for name, (_, held) in made.maps.items()}
         numbers = {name: held.id for name, held in shared.items()}
         digests = {name: _digest(image, numbers) for name, image in images.items()}
@@ -116,11 +114,10 @@ def _load(image: ProgramImage, shared: Mapping[str, Map]) -> Program:
     return program
 
 
-def _write(held: Map, patch: TreePatch, cell: int) -> None:
+def _write(held: Map, patch: TreePatch) -> None:
     with held.memory() as memory:
         for offset, data in patch.writes:
             memory[offset : offset + len(data)] = data
-        memory[cell * _CELL : (cell + 1) * _CELL] = patch.root.to_bytes(_CELL, "little")
 
 
 def _digest(image: ProgramImage, maps: Mapping[str, int]) -> bytes:

@@ -91,7 +91,7 @@ def _rendered(plan: Plan, revision: int, observe: int | None, remembered: Rememb
         if remembered is None:
             return generation
         remembered.keep(made)
-        return replace(generation, contents=Contents(made.number, former.number if former else None, made.cell, tuple(made.patches)))
+        return replace(generation, contents=Contents(made.number, former.number if former else None, tuple(made.patches)))
     raise AssertionError("there is room for the rules of a generation that goes on from no other")
 
 

@@ -1,7 +1,7 @@
 """Rules on header fields in eBPF: the first of many boxes that contains a packet, at a price that hardly grows with their number.
 
 `build` makes a tree of entries; `compile_classifier` the program that walks it in a map, which nftables matches like any other;
-`LiveTree` writes the tree there, and `change` makes the few nodes that differ where a few entries do."""
+`change` makes the few nodes that differ where a few entries do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from bpf.classifier.change import Change, change, reclaim
 from bpf.classifier.counters import read_counters
 from bpf.classifier.entries import NOT_COUNTED, Entry
 from bpf.classifier.keys import Family, KeyField, five_tuple
-from bpf.classifier.live import LiveTree, units_for
 from bpf.classifier.lookup import Answer
 from bpf.classifier.program import COUNTERS_TOGETHER, compile_classifier, counters_spec, record_spec, tree_spec
 
@@ -25,7 +24,6 @@ __all__ = [
     "Family",
     "FullError",
     "KeyField",
-    "LiveTree",
     "Statistics",
     "build",
     "change",
@@ -36,5 +34,4 @@ __all__ = [
     "reclaim",
     "record_spec",
     "tree_spec",
-    "units_for",
 ]

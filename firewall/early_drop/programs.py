@@ -9,24 +9,23 @@ from typing import Final
 
 from bpf.classifier.build import build
 from bpf.classifier.entries import NOT_COUNTED, Entry
-from bpf.classifier.keys import Family, KeyField, Range, five_tuple
+from bpf.classifier.keys import Family, KeyField, five_tuple
 from bpf.classifier.program import COUNTERS_TOGETHER, compile_classifier, counters_spec, tree_spec
 from bpf.early_drop import GATE
 from bpf.image import ProgramImage
+from firewall.classifier import LEAST_STEP, key_box
 from firewall.early_drop.pinned import COUNTS, program_name
 from firewall.generation import EarlyDrop
-from firewall.match import Key
 from firewall.plan import Plan
 from firewall.plan.early_drop import Judged, fronts
-from firewall.plan.shapes import asks_header, top
+from firewall.plan.shapes import asks_header
+from firewall.remembered import rounded
 
 _PASSES, _DROPS = 0, 1
 _KEPT: Final = 64
 """Programs."""
 _KEPT_TREES: Final = 8
 """With their programs, for changes of what is not judged early."""
-_LEAST_STEP: Final = 64
-"""Units of a tree's map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +74,17 @@ def early_drop(plan: Plan) -> EarlyDrop | None:
 def _image(asked: _Asked) -> ProgramImage:
     layout = _Layout(Family(asked.version), asks_header(judged.box for judged in asked.judged), 0, len(asked.counted))
     tree = build(layout.family, layout.keys, [*_entries(asked, layout)])
-    image = _program(replace(layout, units=_rounded(len(tree.image))))
+    image = _program(replace(layout, units=rounded(len(tree.image), LEAST_STEP)))
     name = _tree(asked.version)
     return replace(image, maps=tuple(replace(spec, initial=tree.value()) if spec.name == name else spec for spec in image.maps))
 
 
 def _entries(asked: _Asked, layout: _Layout) -> Iterator[Entry]:
     slots = {index: slot for slot, index in enumerate(asked.counted)}
-    every = layout.keys[-1].any
+    in_keys = key_box(layout.family, with_header=layout.with_header)
     for number, judged in enumerate(asked.judged):
-        *others, protocol = judged.box
         slot = NOT_COUNTED if judged.index is None else slots[judged.index]
-        box = (*others, _protocol(protocol, every, layout))
-        yield Entry(box, number, slot, _DROPS if judged.drops else _PASSES)
-
-
-def _protocol(box: Range, every: Range, layout: _Layout) -> Range:
-    """A box's range of the protocol (`plan.shapes`) as one of the key, of which `every` is the whole range."""
-    if box == (0, top(Key.PROTOCOL, layout.family.value)):
-        return every
-    return box if layout.with_header else (box[0] >> 1, box[1] >> 1)
+        yield Entry(in_keys(judged.box), number, slot, _DROPS if judged.drops else _PASSES)
 
 
 @lru_cache(_KEPT)
@@ -107,9 +97,3 @@ def _program(layout: _Layout) -> ProgramImage:
 
 def _tree(version: int) -> str:
     return f"early{version}_tree"
-
-
-def _rounded(units: int) -> int:
-    """The next of four sizes between a power of two and the next: trees that differ in little have the same program."""
-    step = 1 << max(units.bit_length() - 3, _LEAST_STEP.bit_length() - 1)
-    return -(-units // step) * step

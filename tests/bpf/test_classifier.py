@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 from generators.boxes import a_packet, entries_of, first_of, found, mostly_narrow
+from generators.live_tree import LiveTree, units_for
 
 from bpf import load
 from bpf.asking import Asking
@@ -19,7 +20,6 @@ from bpf.classifier import (
     Entry,
     Family,
     KeyField,
-    LiveTree,
     build,
     compile_classifier,
     counters_spec,
@@ -27,7 +27,6 @@ from bpf.classifier import (
     read_counters,
     record_spec,
     tree_spec,
-    units_for,
 )
 from bpf.classifier.keys import CODE, PROTOCOL, TCP_FLAGS, TTL, TYPE, Where, word_boxes, words_of
 from bpf.classifier.program import COUNTERS_TOGETHER, RECORD_NUMBER, RECORD_OUTCOME

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from generators.boxes import a_packet, entries_of, first_of, found, mostly_narrow
+from generators.live_tree import LiveTree, units_for
 
 from bpf import load
 from bpf.classifier import (
@@ -16,14 +17,12 @@ from bpf.classifier import (
     Entry,
     Family,
     FullError,
-    LiveTree,
     build,
     change,
     compile_classifier,
     five_tuple,
     reclaim,
     tree_spec,
-    units_for,
 )
 from bpf.maps import create_map
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 from generators.boxes import first_of
+from generators.live_tree import LiveTree, units_for
 from generators.packets import with_checksum
 
 from bpf import load
@@ -15,14 +16,12 @@ from bpf.bpffs import make_directory
 from bpf.classifier import (
     Entry,
     Family,
-    LiveTree,
     build,
     compile_classifier,
     counters_spec,
     five_tuple,
     read_counters,
     tree_spec,
-    units_for,
 )
 from bpf.maps import create_map
 from firewall import netlink, nft

@@ -21,7 +21,7 @@ from bpf.classifier.program import SLACK
 from bpf.maps import Map
 
 ROOM: Final = 2.0
-"""Units of a map for each that a tree takes at first: changes are written beside what is read."""
+"""Units of a map for each that a tree takes at first."""
 LEAST_ROOM: Final = 4096
 
 
