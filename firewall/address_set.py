@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import ne
 from typing import Final
 
 from bpf.prefix_set import FREE_AT
 from bpf.prefix_set_change import Change, FullError, PrefixSetWriter, size_of, value_for
+from bpf.same_ends import same_ends
 from rules_dsl.expression import Ranges
 
 MOST_CHANGES: Final = 64
@@ -54,10 +56,7 @@ def _changed(value: bytearray, changes: Sequence[Change]) -> bytes:
 def _changes(former: AddressSet, ranges: Ranges) -> Iterator[Change]:
     """From the ranges that it has to others: what goes first."""
     old, new = former.ranges, ranges
-    most = min(len(old), len(new))
-    start = next((place for place, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), most)
-    rest = zip(islice(reversed(old), most - start), islice(reversed(new), most - start), strict=True)
-    end = next((place for place, (one, other) in enumerate(rest) if one != other), most - start)
+    start, end = same_ends(old, new, ne)
     for some, others, inside in ((old, new, False), (new, old, True)):
         kept = frozenset(others[start : len(others) - end])
         for low, high in some[start : len(some) - end]:

@@ -25,12 +25,13 @@ from bpf.classifier.program import (
     tree_spec,
 )
 from bpf.image import ProgramImage
+from bpf.same_ends import same_ends
 from firewall.counts import COUNTS
 from firewall.generation import TreePatch
 from firewall.match import Key
 from firewall.plan.model import Box, Candidate, ClassifierStage
 from firewall.plan.shapes import asks_header, top
-from firewall.remembered import Made, Tree, rounded, same_ends
+from firewall.remembered import Made, Tree, rounded
 from rules_dsl.policy import Action
 
 _OUTCOMES: Final = {Action.ALLOW: 1, Action.BLOCK: 2, Action.REJECT: 3}

@@ -79,11 +79,9 @@ def load_for(generation: Generation, before: Loaded | None) -> Loaded:
         fresh = [image for name, image in images.items() if digests[name] not in known]
         with ThreadPoolExecutor(_LOADING) as threads:  # the verifier takes a core for each program
             loading = [(image, threads.submit(_load, image, shared)) for image in fresh]
-        for image, program in loading:
-            if program.exception() is None:
-                made.programs[image.name] = digests[image.name], program.result()
+        made.programs = {image.name: (digests[image.name], program.result()) for image, program in loading if not program.exception()}
         for _, program in loading:
-            program.result()
+            program.result()  # raises what it was refused for
         made.programs |= {name: (digests[name], known[digests[name]]) for name in images if name not in made.programs}
     except BaseException:
         made.close(but=former)

@@ -4,9 +4,8 @@ the numbers of the rules that programs count, the search trees with their places
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -119,11 +118,3 @@ def rounded(number: int, least: int) -> int:
     """The next of four sizes between a power of two and the next: what differs in little has the same size."""
     step = max(1 << max(number.bit_length() - 3, 0), least)
     return -(-number // step) * step
-
-
-def same_ends(before: Sequence[object], after: Sequence[object]) -> tuple[int, int]:
-    """How many at the start, and how many of the rest at the end, are the same objects."""
-    most = min(len(before), len(after))
-    start = next((place for place, (one, other) in enumerate(zip(before, after, strict=False)) if one is not other), most)
-    rest = zip(islice(reversed(before), most - start), islice(reversed(after), most - start), strict=True)
-    return start, next((place for place, (one, other) in enumerate(rest) if one is not other), most - start)

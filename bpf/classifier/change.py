@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -38,6 +38,7 @@ from bpf.classifier.layout import (
     records_of,
 )
 from bpf.classifier.tree import DEFAULT, DIVIDED, Builder, Level, Tuning
+from bpf.same_ends import same_ends
 
 MOST_TOUCHED: Final = 3000
 """Nodes that a change writes; beyond that building anew is as quick."""
@@ -115,10 +116,7 @@ def _whole(classifier: Classifier) -> tuple[list[int], list[int]]:
 
 def _kept(old: Sequence[Entry], new: Sequence[Entry]) -> Numbers:
     """For each new entry the old one that it is, in ascending order; -1 for one that is added."""
-    most = min(len(old), len(new))
-    start = next((place for place, (one, other) in enumerate(zip(old, new, strict=False)) if one is not other and one != other), most)
-    rest = zip(islice(reversed(old), most - start), islice(reversed(new), most - start), strict=True)
-    same = next((place for place, (one, other) in enumerate(rest) if one is not other and one != other), most - start)
+    start, same = same_ends(old, new, lambda one, other: one is not other and one != other)
     old_end, new_end = len(old) - same, len(new) - same
     places: dict[Entry, list[int]] = {}
     for place in range(start, old_end):
